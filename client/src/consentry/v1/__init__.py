@@ -1,0 +1,1 @@
+"""The contract's generated stubs: ``proto/consentry/v1/*.proto`` made into Python by ``make proto``."""
