@@ -1,0 +1,186 @@
+"""A decision as an entry: enough to understand it, to look at its basis again, and to decide it again years later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from consentry_server.core.ledger.entry import parse_time
+from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.facts import Box, OperationRequest
+from consentry_server.core.vocabulary import AgeBand, KnownBy, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+REMEMBERED_REQUESTS = 4_096
+"""Services ask with the same few facts over and over."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOnRecord:
+    """One face of a recorded decision.
+
+    Args:
+        outcome: What was answered for it.
+        subject_ref: Whose face it is; empty where it was unidentified.
+        rules: ``RULE-ID:CODE`` of every rule that refused it; for an allowed face the packs that were satisfied.
+    """
+
+    outcome: Outcome
+    subject_ref: str = ""
+    known_by: KnownBy = KnownBy.UNKNOWN
+    regions: frozenset[str] = frozenset()
+    age_band: AgeBand = AgeBand.UNKNOWN
+    box: Box | None = None
+    rules: tuple[str, ...] = ()
+    basis: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """A decision read back from its entry."""
+
+    decision_id: str
+    index: int
+    time: datetime
+    actor: str
+    request: OperationRequest
+    outcome: Outcome
+    faces: tuple[FaceOnRecord, ...]
+    packs: tuple[int, ...]
+    engine: str
+    expires_at: datetime
+    photo_id: str = ""
+    photo_ref: str = ""
+    previous_index: int = -1
+
+
+def decision_body(
+    *,
+    decision_id: str,
+    request: OperationRequest,
+    outcome: Outcome,
+    faces: Sequence[FaceOnRecord],
+    people: Sequence[str],
+    packs: Sequence[int],
+    engine: str,
+    valid_seconds: int,
+    photo_id: str,
+    photo_ref: str,
+    previous_index: int,
+) -> dict[str, Any]:
+    """Make the body of a ``decision`` entry.
+
+    Args:
+        decision_id: Its id.
+        request: The facts about the operation.
+        outcome: The overall outcome.
+        faces: One item for each face asked about.
+        people: subject_refs in the entry's ``people``; a face names its person by the place in this list.
+        packs: Indices of the entries that activated the packs used.
+        engine: Version of the code that decided.
+        valid_seconds: How long the answer holds.
+        photo_id: The stored photo, or empty.
+        photo_ref: Keyed hash of the photo's SHA-256, or empty.
+        previous_index: The decision that this one replaces, or -1.
+
+    Returns:
+        JSON values without defaults.
+    """
+    rules = list(dict.fromkeys(rule for face in faces for rule in face.rules))
+    body: dict[str, Any] = {
+        "decision_id": decision_id,
+        "rules": rules,
+        "request": _request_body(request),
+        "outcome": str(outcome),
+        "faces": [_face_body(face, people, rules) for face in faces],
+        "packs": list(packs),
+        "engine": engine,
+        "valid_seconds": valid_seconds,
+    }
+    if photo_id:
+        body["photo_id"] = photo_id
+    if photo_ref:
+        body["photo_ref"] = photo_ref
+    if previous_index >= 0:
+        body["previous"] = previous_index
+    return body
+
+
+def read_decision(entry: Mapping[str, Any]) -> RecordedDecision:
+    """Read a ``decision`` entry.
+
+    Args:
+        entry: The decoded entry.
+
+    Returns:
+        What was asked and answered.
+    """
+    people = [person["subject_ref"] for person in entry.get("people", ())]
+    time = parse_time(entry["time"])
+    return RecordedDecision(
+        decision_id=entry["decision_id"],
+        index=entry["index"],
+        time=time,
+        actor=entry["actor"],
+        request=_read_request(entry["request"]),
+        outcome=Outcome(entry["outcome"]),
+        faces=tuple(_read_face(face, people, entry["rules"]) for face in entry["faces"]),
+        packs=tuple(entry["packs"]),
+        engine=entry["engine"],
+        expires_at=time + timedelta(seconds=entry["valid_seconds"]),
+        photo_id=entry.get("photo_id", ""),
+        photo_ref=entry.get("photo_ref", ""),
+        previous_index=entry.get("previous", -1),
+    )
+
+
+@lru_cache(REMEMBERED_REQUESTS)
+def _request_body(request: OperationRequest) -> dict[str, Any]:
+    """The facts about an operation; the algorithm in one field, ``id version``. Shared: never changed."""
+    body: dict[str, Any] = to_plain(request)
+    if "algorithm_id" in body:
+        body["algorithm"] = f"{body.pop('algorithm_id')} {body.pop('algorithm_version', '')}".rstrip()
+    return body
+
+
+def _read_request(body: Mapping[str, Any]) -> OperationRequest:
+    algorithm_id, _, algorithm_version = body.get("algorithm", "").partition(" ")
+    return from_plain(OperationRequest, {**body, "algorithm_id": algorithm_id, "algorithm_version": algorithm_version})
+
+
+def _face_body(face: FaceOnRecord, people: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
+    body: dict[str, Any] = {"outcome": str(face.outcome)}
+    if face.subject_ref:
+        body["person"] = people.index(face.subject_ref)
+    if face.known_by is not KnownBy.UNKNOWN:
+        body["known_by"] = str(face.known_by)
+    if face.regions:
+        body["regions"] = sorted(face.regions)
+    if face.age_band is not AgeBand.UNKNOWN:
+        body["age_band"] = str(face.age_band)
+    if face.box is not None:
+        body["box"] = [face.box.x, face.box.y, face.box.width, face.box.height]
+    if face.rules:
+        body["rules"] = [rules.index(rule) for rule in face.rules]
+    if face.basis:
+        body["basis"] = list(face.basis)
+    return body
+
+
+def _read_face(face: Mapping[str, Any], people: Sequence[str], rules: Sequence[str]) -> FaceOnRecord:
+    return FaceOnRecord(
+        outcome=Outcome(face["outcome"]),
+        subject_ref=people[face["person"]] if "person" in face else "",
+        known_by=KnownBy(face.get("known_by", "UNKNOWN")),
+        regions=frozenset(face.get("regions", ())),
+        age_band=AgeBand(face.get("age_band", "UNKNOWN")),
+        box=Box(*face["box"]) if "box" in face else None,
+        rules=tuple(rules[place] for place in face.get("rules", ())),
+        basis=tuple(face.get("basis", ())),
+    )

@@ -1,0 +1,362 @@
+"""What is known: frozen values that the fold makes out of ledger entries and that the law decides on.
+
+Nothing here knows how it was stored. Every fact carries the ledger index of the entry that recorded it, so
+that a decision can name what it relied on. ``time`` is when a fact was recorded, by the ledger's clock;
+``occurred_at`` and ``signed_at`` are what a caller claims, and never justify an operation recorded before them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta  # noqa: TC003 - the codec reads type hints at run time
+
+from consentry_server.core.vocabulary import (
+    AgeBand,
+    AuthorityBasis,
+    ConsentScope,
+    Consideration,
+    DataCategory,
+    DestructionStage,
+    DestructionTrigger,
+    DeterminationKind,
+    DisclosureBasis,
+    EntityType,
+    KnownBy,
+    NoticeChannel,
+    Operation,
+    Publisher,
+    Purpose,
+    RecordClass,
+    Relationship,
+    ReleaseForm,
+    SignatureProcess,
+    SignerRole,
+    SourceKind,
+    TermEnd,
+    Visibility,
+    Vouching,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face's place in the stored image.
+
+    Args:
+        x: Left edge, pixels.
+        y: Top edge, pixels.
+        width: Pixels, at least 1.
+        height: Pixels, at least 1.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The length of term that a notice states: a duration, or the event that ends it (740 ILCS 14/15(b)(2))."""
+
+    duration: timedelta | None = None
+    end: TermEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One version of one notice, as published."""
+
+    notice_id: str
+    version: int
+    index: int
+    effective_time: datetime
+    language: str
+    says_collected_or_stored: bool
+    purposes: frozenset[Purpose]
+    categories: frozenset[DataCategory]
+    term: Term | None
+    recipients: frozenset[str]
+    text_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """One version of the public written policy, 740 ILCS 14/15(a)."""
+
+    policy_id: str
+    version: int
+    index: int
+    effective_time: datetime
+    url: str
+    text_sha256: str
+    has_schedule: bool
+    has_destruction_guidelines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notice version, delivered to one signer."""
+
+    delivery_id: str
+    index: int
+    time: datetime
+    occurred_at: datetime
+    notice_id: str
+    notice_version: int
+    channel: NoticeChannel
+    signer_role: SignerRole
+    acknowledged: bool
+    vouching: Vouching
+    representative_ref: str = ""
+    """Keyed hash of the representative's id; empty where the subject was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One written release, with the notice it rests on."""
+
+    release_id: str
+    index: int
+    time: datetime
+    signed_at: datetime
+    delivery_id: str
+    notice_id: str
+    notice_version: int
+    form: ReleaseForm
+    process: SignatureProcess
+    signer_role: SignerRole
+    authority_basis: AuthorityBasis
+    purposes: frozenset[Purpose]
+    categories: frozenset[DataCategory]
+    recipients: frozenset[str]
+    scopes: frozenset[ConsentScope]
+    explicit: bool
+    condition_of_employment: bool
+    vouching: Vouching
+    signed_document_sha256: str
+    representative_ref: str = ""
+    expires_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+    withdrawn_index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SatisfiedPurpose:
+    """A purpose that was satisfied, and when."""
+
+    purpose: Purpose
+    index: int
+    time: datetime
+
+    def ends(self, release: Release) -> bool:
+        """Whether it ends this release for the purpose: it was recorded, or signed, before."""
+        return release.index < self.index or release.signed_at <= self.time
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known of one person."""
+
+    subject_ref: str
+    regions: frozenset[str] = frozenset()
+    age_band: AgeBand = AgeBand.UNKNOWN
+    relationship: Relationship = Relationship.UNKNOWN
+    deliveries: tuple[Delivery, ...] = ()
+    releases: tuple[Release, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    """Ids of the identifiers held now."""
+    photos: tuple[str, ...] = ()
+    """Ids of the photos this person uploaded and that are held now."""
+    last_interaction: datetime | None = None
+    satisfied: tuple[SatisfiedPurpose, ...] = ()
+    """Purposes that were satisfied; what was released before ends there, what is released after counts anew."""
+    employment_ended_at: datetime | None = None
+    destructions: tuple[str, ...] = ()
+    """Ids of the destructions of what belonged to this person."""
+    key_generation: int = 0
+    """Which of this person's biometric keys new identifiers are sealed under: each destruction begins another."""
+
+    @property
+    def satisfied_purposes(self) -> frozenset[Purpose]:
+        """Purposes that were satisfied and not released anew since."""
+        return frozenset(
+            each.purpose
+            for each in self.satisfied
+            if all(each.purpose not in release.purposes or each.ends(release) for release in self.releases)
+        )
+
+    account_closed_at: datetime | None = None
+    """Ends a term that the notice bound to ``TermEnd.ACCOUNT_CLOSED``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One stored photo; its owner is the uploader."""
+
+    photo_id: str
+    index: int
+    time: datetime
+    owner_ref: str
+    photo_ref: str
+    """Keyed hash of the photo's SHA-256."""
+    content_type: str
+    width: int
+    height: int
+    size: int
+    dek_id: str
+    visibility: Visibility
+    published_by: Publisher
+    source_kind: SourceKind
+    captured_at: datetime | None
+    regions: frozenset[str]
+    depicted: tuple[str, ...] = ()
+    """subject_refs of the people the uploader says are in it."""
+    destruction_id: str = ""
+    """Set once destruction was requested: from then on it opens for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One stored biometric identifier, kept apart from the identity it belongs to."""
+
+    identifier_id: str
+    index: int
+    time: datetime
+    subject_ref: str
+    category: DataCategory
+    purpose: Purpose
+    algorithm_id: str
+    algorithm_version: str
+    format: str
+    dek_id: str
+    decision_index: int
+    key_owner: str
+    """Under whose name the key is kept: the person's reference and the key's generation."""
+    destruction_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DestructionTarget:
+    """One thing to destroy."""
+
+    record_class: RecordClass
+    record_id: str
+    dek_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """One destruction and the stage it has reached."""
+
+    destruction_id: str
+    subject_ref: str
+    trigger: DestructionTrigger
+    targets: tuple[DestructionTarget, ...]
+    stage: DestructionStage
+    requested_index: int
+    requested_at: datetime
+    key_generation: int = 0
+    """The person's key generation from here on; what survives is sealed under it."""
+    completed_index: int = -1
+    completed_at: datetime | None = None
+    unrecoverable_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Determination:
+    """A recorded legal determination or exemption: never effective before ``active``, never outside its scope."""
+
+    determination_id: str
+    index: int
+    time: datetime
+    kind: DeterminationKind
+    operations: frozenset[Operation]
+    purposes: frozenset[Purpose]
+    """Empty means every purpose for entity-wide exemptions only; a pack says which kinds those are."""
+    algorithm_id: str
+    algorithm_version: str
+    subject_ref: str
+    """Empty where it is not about one person."""
+    expires_at: datetime
+    decided_by: str
+    """The officer's actor name, from the certificate."""
+    approved_by: str = ""
+    """The second officer's actor name; empty until approved."""
+    approved_index: int = -1
+
+    @property
+    def active(self) -> bool:
+        """Whether a second officer has approved it (loosening needs two)."""
+        return bool(self.approved_by) and self.approved_by != self.decided_by
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePack:
+    """A law pack, activated by a ledger entry that names its hash."""
+
+    pack_id: str
+    version: int
+    sha256: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """What is known of the tenant itself."""
+
+    entity_type: EntityType = EntityType.PRIVATE_ENTITY
+    policies: tuple[RetentionPolicy, ...] = ()
+    determinations: tuple[Determination, ...] = ()
+    packs: tuple[ActivePack, ...] = ()
+    encrypted_at_rest: bool = False
+    encrypted_in_transit: bool = False
+    protection_at_least_other_sensitive: bool = False
+    """740 ILCS 14/15(e): protected the same as or more than other confidential and sensitive information."""
+    open_destructions: tuple[str, ...] = ()
+    """Requested and not yet completed; carried on with after a restart."""
+    notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
+    """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of a request, resolved to what is known of the person.
+
+    Args:
+        subject: None where the face is unidentified; a subject with no releases where the person is named but new.
+        known_by: How the caller knows whose face it is.
+        regions: What the caller adds to the regions on record.
+        age_band: What the caller says of the age; the stricter of this and the record counts.
+    """
+
+    subject: Subject | None
+    known_by: KnownBy = KnownBy.UNKNOWN
+    regions: frozenset[str] = frozenset()
+    age_band: AgeBand = AgeBand.UNKNOWN
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """Facts about the operation itself, as the caller states them; None is unknown, which is not no."""
+
+    operation: Operation
+    purpose: Purpose
+    category: DataCategory
+    visibility: Visibility = Visibility.UNKNOWN
+    published_by: Publisher = Publisher.UNKNOWN
+    source_kind: SourceKind = SourceKind.UNKNOWN
+    captured_at: datetime | None = None
+    recipient_id: str = ""
+    disclosure_basis: DisclosureBasis = DisclosureBasis.NONE
+    has_disclosure_evidence: bool = False
+    consideration: Consideration = Consideration.UNKNOWN
+    regions: frozenset[str] = frozenset()
+    uses_face_geometry: bool | None = None
+    identifies: bool | None = None
+    stored: bool | None = None
+    linked_identity: bool | None = None
+    algorithm_id: str = ""
+    algorithm_version: str = ""
+    collection_method_id: str = ""
