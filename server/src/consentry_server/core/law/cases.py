@@ -1,0 +1,350 @@
+"""The test cases inside a pack: what was decided, or has to be, for a few facts written as data.
+
+A case starts from a person who lives in the pack's first region and, unless it says otherwise, from a tenant that
+does everything right: a policy in force, protection in place. It then says what differs. ``person`` is one of
+``UNIDENTIFIED``, ``NAMED`` (known, nothing signed), ``UNLINKED`` (named, not known how) and ``RELEASED``
+(told and signed, for the request's purpose and for every face category).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from consentry_server.core.record.facts import (
+    Delivery,
+    Determination,
+    Face,
+    Notice,
+    OperationRequest,
+    Release,
+    RetentionPolicy,
+    Subject,
+    Tenant,
+    Term,
+)
+from consentry_server.core.vocabulary import (
+    REGIONS,
+    AgeBand,
+    AuthorityBasis,
+    ConsentScope,
+    Consideration,
+    DataCategory,
+    DeterminationKind,
+    DisclosureBasis,
+    EntityType,
+    KnownBy,
+    NoticeChannel,
+    Operation,
+    Outcome,
+    Publisher,
+    Purpose,
+    Relationship,
+    ReleaseForm,
+    SignatureProcess,
+    SignerRole,
+    SourceKind,
+    TermEnd,
+    Visibility,
+    Vouching,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from consentry_server.core.law.reading import Table
+
+_HASH: Final = "00" * 32
+_REQUEST_WORDS: Final[dict[str, type[Words]]] = {
+    "visibility": Visibility,
+    "published_by": Publisher,
+    "source_kind": SourceKind,
+    "disclosure_basis": DisclosureBasis,
+    "consideration": Consideration,
+}
+_REQUEST_FLAGS: Final = (
+    "uses_face_geometry",
+    "identifies",
+    "stored",
+    "linked_identity",
+    "has_disclosure_evidence",
+)
+_REQUEST_TEXTS: Final = ("recipient_id", "algorithm_id", "algorithm_version")
+
+
+class Person(Words):
+    """Whose face a case is about."""
+
+    UNIDENTIFIED = "UNIDENTIFIED"
+    NAMED = "NAMED"
+    UNLINKED = "UNLINKED"
+    RELEASED = "RELEASED"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test case of a pack.
+
+    Args:
+        id: Its name inside the pack.
+        citation: The decision or section it comes from.
+        title: One plain sentence.
+        request: The operation.
+        expected: The outcome the pack must lead to.
+        codes: Codes that have to be among the reasons.
+    """
+
+    id: str
+    citation: str
+    title: str
+    request: OperationRequest
+    expected: Outcome
+    codes: tuple[str, ...]
+    _person: Person
+    _changes: dict[str, dict[str, Any]]
+    _policy: bool
+    _care: bool
+    _entity: EntityType
+
+    def facts(self, now: datetime, region: str) -> tuple[Face, Tenant]:
+        """The case's person and tenant at one moment, in one region."""
+        told = now - timedelta(days=2)
+        signed = now - timedelta(days=1)
+        notice = self._notice(told)
+        face = Face(subject=None)
+        if self._person is not Person.UNIDENTIFIED:
+            about = self._changes["subject"]
+            released = self._person is Person.RELEASED
+            subject = Subject(
+                subject_ref="person",
+                regions=frozenset(about.get("regions", {region})),
+                age_band=about.get("age_band", AgeBand.UNKNOWN),
+                relationship=about.get("relationship", Relationship.UNKNOWN),
+                deliveries=(self._delivery(told, signed),) if released or self._changes["delivery"] else (),
+                releases=(self._release(signed, now),) if released else (),
+                last_interaction=signed,
+            )
+            known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
+            face = Face(subject=subject, known_by=known_by)
+        return face, self._tenant(notice, told, now)
+
+    def _tenant(self, notice: Notice, told: datetime, now: datetime) -> Tenant:
+        policy = RetentionPolicy("retention", 1, 1, told, "https://example.com/retention", _HASH, True, True)
+        said = self._changes["determination"]
+        determination = Determination(
+            determination_id="det",
+            index=5,
+            time=told,
+            kind=said.get("kind", DeterminationKind.NONBIOMETRIC),
+            operations=frozenset(said.get("operations", ())),
+            purposes=frozenset(said.get("purposes", ())),
+            algorithm_id=said.get("algorithm_id", ""),
+            algorithm_version=said.get("algorithm_version", ""),
+            subject_ref="person" if said.get("about_subject") else "",
+            expires_at=now - timedelta(hours=1) if said.get("expired") else now + timedelta(days=30),
+            decided_by="officer-a",
+            approved_by="officer-b" if said.get("approved", True) else "",
+            approved_index=6,
+        )
+        return Tenant(
+            entity_type=self._entity,
+            policies=(policy,) if self._policy else (),
+            determinations=(determination,) if said else (),
+            encrypted_at_rest=self._care,
+            encrypted_in_transit=self._care,
+            protection_at_least_other_sensitive=self._care,
+            notices={("notice", 1): notice},
+        )
+
+    def _notice(self, told: datetime) -> Notice:
+        said = self._changes["notice"]
+        return Notice(
+            notice_id="notice",
+            version=1,
+            index=2,
+            effective_time=told,
+            language="en",
+            says_collected_or_stored=said.get("says_collected_or_stored", True),
+            purposes=frozenset(said.get("purposes", {self.request.purpose})),
+            categories=frozenset(said.get("categories", self._categories)),
+            term=said.get("term", Term(duration=timedelta(days=365))),
+            recipients=frozenset(said.get("recipients", ())),
+            text_sha256=_HASH,
+        )
+
+    @property
+    def _categories(self) -> set[DataCategory]:
+        return {DataCategory.FACE_GEOMETRY, DataCategory.FACE_TEMPLATE, self.request.category}
+
+    def _delivery(self, told: datetime, signed: datetime) -> Delivery:
+        said, release = self._changes["delivery"], self._changes["release"]
+        role = release.get("signer_role", SignerRole.SELF)
+        time = signed + timedelta(hours=1) if said.get("after_release") else told
+        return Delivery(
+            delivery_id="dlv",
+            index=4 if said.get("after_release") else 3,
+            time=time,
+            occurred_at=time,
+            notice_id="notice",
+            notice_version=1,
+            channel=said.get("channel", NoticeChannel.IN_APP),
+            signer_role=role,
+            acknowledged=True,
+            vouching=Vouching.CALLER_ASSERTED,
+            representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
+        )
+
+    def _release(self, signed: datetime, now: datetime) -> Release:
+        said = self._changes["release"]
+        role = said.get("signer_role", SignerRole.SELF)
+        return Release(
+            release_id="rel",
+            index=4 if "after_release" not in self._changes["delivery"] else 3,
+            time=signed,
+            signed_at=signed,
+            delivery_id="dlv",
+            notice_id="notice",
+            notice_version=1,
+            form=said.get("form", ReleaseForm.ELECTRONIC_SIGNATURE),
+            process=said.get("process", SignatureProcess.CLICK_TO_SIGN),
+            signer_role=role,
+            authority_basis=said.get("authority_basis", AuthorityBasis.NONE),
+            purposes=frozenset(said.get("purposes", {self.request.purpose})),
+            categories=frozenset(said.get("categories", self._categories)),
+            recipients=frozenset(said.get("recipients", ())),
+            scopes=frozenset(said.get("scopes", {ConsentScope.COLLECT})),
+            explicit=True,
+            condition_of_employment=False,
+            vouching=Vouching.CALLER_ASSERTED,
+            signed_document_sha256=_HASH,
+            representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
+            expires_at=now - timedelta(hours=1) if said.get("expired") else None,
+            withdrawn_at=now - timedelta(hours=1) if said.get("withdrawn") else None,
+            withdrawn_index=9 if said.get("withdrawn") else -1,
+        )
+
+
+def _request(table: Table) -> OperationRequest:
+    given: dict[str, Any] = {}
+    for key, words in _REQUEST_WORDS.items():
+        if key in table:
+            given[key] = table.word(key, words)
+    for key in _REQUEST_FLAGS:
+        if key in table:
+            given[key] = table.flag(key)
+    for key in _REQUEST_TEXTS:
+        if key in table:
+            given[key] = table.text(key)
+    if "regions" in table:
+        given["regions"] = _regions(table)
+    request = OperationRequest(
+        operation=table.word("operation", Operation),
+        purpose=table.word("purpose", Purpose),
+        category=table.word("category", DataCategory),
+        **given,
+    )
+    table.done()
+    return request
+
+
+def _regions(table: Table) -> frozenset[str]:
+    regions = frozenset(table.texts("regions"))
+    if regions - REGIONS:
+        table.fail("regions", f"unknown: {', '.join(sorted(regions - REGIONS))}")
+    return regions
+
+
+def _term(table: Table) -> Term | None:
+    value = table.take("term")
+    if value == "NONE":
+        return None
+    if value in TermEnd.__members__:
+        return Term(end=TermEnd(value))
+    months, days = table.period("term", required=True)
+    return Term(duration=timedelta(days=months * 30 + days))
+
+
+def _changes(table: Table, key: str) -> dict[str, Any]:
+    part = table.table(key)
+    readers: dict[str, Any] = {
+        "age_band": lambda k: part.word(k, AgeBand),
+        "relationship": lambda k: part.word(k, Relationship),
+        "regions": lambda _k: _regions(part),
+        "channel": lambda k: part.word(k, NoticeChannel),
+        "after_release": part.flag,
+        "says_collected_or_stored": part.flag,
+        "purposes": lambda k: part.words(k, Purpose),
+        "categories": lambda k: part.words(k, DataCategory),
+        "operations": lambda k: part.words(k, Operation),
+        "recipients": part.texts,
+        "scopes": lambda k: part.words(k, ConsentScope),
+        "term": lambda _k: _term(part),
+        "form": lambda k: part.word(k, ReleaseForm),
+        "process": lambda k: part.word(k, SignatureProcess),
+        "signer_role": lambda k: part.word(k, SignerRole),
+        "authority_basis": lambda k: part.word(k, AuthorityBasis),
+        "withdrawn": part.flag,
+        "expired": part.flag,
+        "kind": lambda k: part.word(k, DeterminationKind),
+        "algorithm_id": part.text,
+        "algorithm_version": part.text,
+        "about_subject": part.flag,
+        "approved": part.flag,
+    }
+    allowed = _CHANGES[key]
+    found = {name: readers[name](name) for name in part if name in allowed}
+    part.done()
+    return found
+
+
+_CHANGES: Final[dict[str, frozenset[str]]] = {
+    "subject": frozenset({"age_band", "relationship", "regions"}),
+    "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
+    "delivery": frozenset({"channel", "after_release"}),
+    "release": frozenset(
+        {
+            "purposes",
+            "categories",
+            "recipients",
+            "scopes",
+            "form",
+            "process",
+            "signer_role",
+            "authority_basis",
+            "withdrawn",
+            "expired",
+        }
+    ),
+    "determination": frozenset(
+        {
+            "kind",
+            "operations",
+            "purposes",
+            "algorithm_id",
+            "algorithm_version",
+            "about_subject",
+            "approved",
+            "expired",
+        }
+    ),
+}
+
+
+def read_case(table: Table) -> Case:
+    """One ``[[case]]`` table."""
+    case_id = table.text("id")
+    case = Case(
+        id=case_id,
+        citation=table.text("citation"),
+        title=table.text("title"),
+        request=_request(table.table("request", required=True)),
+        expected=table.word("expect", Outcome),
+        codes=table.texts("codes", required=False),
+        _person=table.word("person", Person),
+        _changes={key: _changes(table, key) for key in _CHANGES},
+        _policy=table.flag("policy", default=True),
+        _care=table.flag("care", default=True),
+        _entity=table.word("entity", EntityType) if "entity" in table else EntityType.PRIVATE_ENTITY,
+    )
+    table.done()
+    return case

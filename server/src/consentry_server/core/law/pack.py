@@ -1,0 +1,261 @@
+"""A law as data: one TOML file, read strictly, compiled once.
+
+A pack holds no code. It names conditions and requirements of the closed vocabularies in ``conditions`` and
+``requirements`` and says which operations they bind, with which citation. ``docs/law.md`` describes the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.law.cases import Case, read_case
+from consentry_server.core.law.plan import Parts, Plan
+from consentry_server.core.law.reading import Groups, Table
+from consentry_server.core.law.rules import (
+    EVERY_RULE,
+    Exemption,
+    Head,
+    Requirement,
+    Rule,
+    RuleText,
+    ScopeRow,
+    midnight,
+    read_duty,
+    read_exemption,
+    read_requirement,
+    read_rule,
+    read_scope,
+)
+from consentry_server.core.law.situation import reach
+from consentry_server.core.vocabulary import REGIONS, DataCategory, Grade, NoticeChannel, Operation, Purpose
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from enum import Enum
+
+ANYWHERE: Final = "*"
+"""The region of a house pack: it is asked about every operation, wherever the person lives."""
+
+_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
+_PART_ID = re.compile(r"[A-Z0-9][A-Z0-9-]{0,63}\Z")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
+_GROUPS: Final[dict[str, type[Enum]]] = {
+    "operations": Operation,
+    "categories": DataCategory,
+    "purposes": Purpose,
+    "channels": NoticeChannel,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pack:
+    """One loaded pack.
+
+    Args:
+        id: The pack's id, such as ``us-il-bipa``.
+        version: The pack's version.
+        title: The law's name.
+        sha256: SHA-256 of the file's bytes, hex.
+        regions: Where it applies; ``{"*"}`` for a house pack.
+        effective_from: First day in force.
+        effective_to: First day no longer in force, or None.
+        source: Where the law's text was read.
+        evaluated_as_of: The day the text was last looked at.
+        rules: Rules, exemptions and scope rows as a reader is shown them.
+        cases: The pack's own test cases.
+    """
+
+    id: str
+    version: int
+    title: str
+    sha256: str
+    regions: frozenset[str]
+    effective_from: date
+    effective_to: date | None
+    source: str
+    evaluated_as_of: date
+    rules: tuple[RuleText, ...]
+    cases: tuple[Case, ...]
+    everywhere: bool
+    reach: frozenset[str]
+    starts: datetime
+    ends: datetime | None
+    _parts: Parts = field(repr=False)
+    _plans: dict[tuple[Operation, DataCategory], Plan] = field(default_factory=dict, repr=False)
+    """Filled on first use: the same plan for the same key, so that it is no state."""
+
+    def plan(self, operation: Operation, category: DataCategory) -> Plan:
+        """The parts that concern this operation on this category."""
+        key = (operation, category)
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = Plan(self._parts, operation, category)
+        return found
+
+    def runs(self, now: datetime) -> bool:
+        """Whether the pack is in force."""
+        return self.starts <= now and (self.ends is None or now < self.ends)
+
+
+def _parse(data: bytes, name: str) -> Table:
+    try:
+        return Table(tomllib.loads(data.decode("utf-8")), file=name, where="file")
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConsentryError(
+            Reason.PACK_INVALID,
+            f"{name}: file: not readable as TOML: {error}",
+            metadata={"file": name, "rule": "file", "key": ""},
+        ) from error
+
+
+def _groups(file: Table) -> dict[str, Groups]:
+    table = file.table("groups")
+    table.where = "groups"
+    found: dict[str, Groups] = {}
+    for kind, words in _GROUPS.items():
+        part = table.table(kind)
+        part.where = f"groups.{kind}"
+        found[words.__name__] = {name: frozenset(str(w) for w in part.words(name, words)) for name in part}
+        part.done()
+    table.done()
+    return found
+
+
+def _unique(file: Table, parts: list[RuleText]) -> None:
+    seen: set[str] = set()
+    for part in parts:
+        if not _PART_ID.match(part.id):
+            file.where = part.id
+            file.fail("id", f"{part.id!r} is no id such as IL-15A-POLICY")
+        if part.id in seen:
+            file.where = part.id
+            file.fail("id", f"{part.id!r} stands twice")
+        seen.add(part.id)
+
+
+def _used(rules: tuple[Rule, ...], exemptions: tuple[Exemption, ...], scope: tuple[ScopeRow, ...], file: Table) -> None:
+    """Refuse what points nowhere: an exemption from no rule, a rule of a regime that no scope row opens."""
+    ids = {rule.text.id for rule in rules}
+    for exemption in exemptions:
+        if exemption.rules != EVERY_RULE and exemption.rules - ids:
+            file.where = f"exemption {exemption.text.id}"
+            file.fail("rules", f"no such rule: {', '.join(sorted(exemption.rules - ids))}")
+    always: dict[str, bool] = {}
+    for rule in rules:
+        if rule.chain and always.setdefault(rule.group, rule.always) is not rule.always:
+            file.where = f"rule {rule.text.id}"
+            file.fail("group", f"the group {rule.group!r} mixes rules that are always asked with rules that are not")
+    regimes = {row.regime for row in scope}
+    for rule in rules:
+        if rule.regime and rule.regime not in regimes:
+            file.where = f"rule {rule.text.id}"
+            file.fail("regime", f"no scope row opens the regime {rule.regime!r}")
+
+
+def _codes(rules: tuple[Rule, ...], scope: tuple[ScopeRow, ...], file: Table) -> None:
+    for rule in rules:
+        findings = [check.failed for check in rule.plain] + [check.failed for check in rule.chain]
+        for alternative in rule.alternatives:
+            findings += [check.failed for check in alternative.plain] + [check.failed for check in alternative.chain]
+        if rule.none_fits is not None:
+            findings.append(rule.none_fits[0])
+        for finding in findings:
+            if not _CODE.match(finding.code):
+                file.where = f"rule {rule.text.id}"
+                file.fail("code", f"{finding.code!r} is no code such as RELEASE_MISSING")
+    for row in scope:
+        if row.lead is not None and not _CODE.match(row.lead.code):
+            file.where = f"scope {row.text.id}"
+            file.fail("code", f"{row.lead.code!r} is no code such as GEOMETRY_UNKNOWN")
+
+
+def _requirements(file: Table) -> dict[str, Requirement]:
+    tables = file.table("requirement", required=True)
+    tables.where = "requirement"
+    found: dict[str, Requirement] = {}
+    for name in tables:
+        table = tables.table(name)
+        table.where = f"requirement.{name}"
+        found[name] = read_requirement(table)
+    return found
+
+
+def load(data: bytes, *, name: str) -> Pack:
+    """Read one pack strictly and compile it.
+
+    Args:
+        data: The file's bytes.
+        name: The file's name, for messages.
+
+    Returns:
+        The pack, ready for ``decide``.
+
+    Raises:
+        ConsentryError: ``PACK_INVALID``; the message and the metadata name file, rule and key.
+    """
+    file = _parse(data, name)
+    header = file.table("pack", required=True)
+    header.where = "pack"
+    pack_id = header.text("id")
+    if not _ID.match(pack_id):
+        header.fail("id", f"{pack_id!r} is no id such as us-il-bipa")
+    version = header.number("version")
+    title, source = header.text("title"), header.text("source")
+    grade = header.word("grade", Grade)
+    regions = frozenset(header.texts("regions"))
+    everywhere = regions == {ANYWHERE}
+    if not everywhere and regions - REGIONS:
+        header.fail("regions", f"unknown: {', '.join(sorted(regions - REGIONS))}")
+    starts, ends = header.day("effective_from"), header.day("effective_to", required=False)
+    evaluated = header.day("evaluated_as_of")
+    if starts is None or evaluated is None:  # required days never are
+        header.fail("effective_from", "missing")
+    if ends is not None and ends <= starts:
+        header.fail("effective_to", "not after effective_from")
+    header.done()
+
+    groups = _groups(file)
+    file.groups = groups
+    head = Head(pack_id, grade, source, starts)
+    known = _requirements(file)
+    scope = tuple(read_scope(table, head) for table in file.tables("scope", required=True))
+    rules = tuple(read_rule(table, head, known) for table in file.tables("rule", required=True))
+    exemptions = tuple(read_exemption(table, head) for table in file.tables("exemption"))
+    duties = tuple(read_duty(table, head) for table in file.tables("obligation"))
+    cases = tuple(read_case(table) for table in file.tables("case", required=True))
+    file.done()
+    parts = [
+        *(p.text for p in rules),
+        *(p.text for p in exemptions),
+        *(p.text for p in scope),
+        *(p.text for p in duties),
+    ]
+    _unique(file, parts)
+    _used(rules, exemptions, scope, file)
+    _codes(rules, scope, file)
+    if len({case.id for case in cases}) != len(cases):
+        file.where = "case"
+        file.fail("id", "the same case id twice")
+    return Pack(
+        id=pack_id,
+        version=version,
+        title=title,
+        sha256=hashlib.sha256(data).hexdigest(),
+        regions=regions,
+        effective_from=starts,
+        effective_to=ends,
+        source=source,
+        evaluated_as_of=evaluated,
+        rules=tuple(parts),
+        cases=cases,
+        everywhere=everywhere,
+        reach=frozenset() if everywhere else reach(regions),
+        starts=midnight(starts),
+        ends=None if ends is None else midnight(ends),
+        _parts=Parts(scope, rules, exemptions, duties),
+    )
