@@ -1,0 +1,1 @@
+"""Images: masking faces."""
