@@ -1,0 +1,334 @@
+"""The ledger store on one SQLite file: entries, tiles and projections in one transaction.
+
+The file runs in WAL mode with ``synchronous=FULL``: a commit returns after its fsync. Checkpoints of the WAL run on
+a connection and thread of their own, since automatic ones multiply the slowest commits' time by eight.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apsw
+
+from consentry_server.adapters.sqlite.connection import BUSY_MILLISECONDS, configure, transaction
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.ledger.merkle import EMPTY_ROOT
+from consentry_server.core.ledger.tiles import FullTile
+from consentry_server.services.ports import Head, KnownRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from consentry_server.services.ports import Batch
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+WAL_LIMIT_BYTES = 64 * 2**20
+CHECKPOINT_SECONDS = 0.2
+CHECKPOINT_BUSY_MILLISECONDS = 100
+"""A checkpoint that waits for a reader holds the writer up: it gives way soon and comes again."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_SCHEMA = """
+create table head (one integer primary key check (one = 1), size integer not null, root blob not null, frontier blob not null, time integer) strict;
+create table entry (idx integer primary key, bytes blob not null, leaf blob not null) strict;
+create table tile (level integer not null, number integer not null, root blob not null, hashes blob not null, primary key (level, number)) without rowid, strict;
+create table record (kind text not null, key text not null, body blob not null, primary key (kind, key)) without rowid, strict;
+create table chain (subject_ref text not null primary key, length integer not null, last integer not null) without rowid, strict;
+create table reference (lookup blob not null primary key, subject_ref text not null) without rowid, strict;
+create table request (key blob not null primary key, body blob not null, idx integer not null, time integer not null) without rowid, strict;
+create index request_time on request (time);
+create table sealed (record_id text not null primary key, body blob not null) strict;
+create table document (sha256 text not null primary key, body blob not null) strict;
+"""  # noqa: E501 - a table a line
+
+
+class SqliteLedgerStore:
+    """Implements ``services.ports.LedgerStore``.
+
+    Args:
+        path: The database file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: apsw.Connection | None = None
+        self._readers = threading.local()
+        self._open_readers: list[apsw.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._checkpointer: threading.Thread | None = None
+
+    def open(self) -> Head:
+        """See the port."""
+        with _storage_errors():
+            writer = configure(apsw.Connection(str(self._path)), wal_autocheckpoint=0)
+            version = writer.pragma("user_version")
+            if version == 0:
+                with transaction(writer):
+                    writer.execute(_SCHEMA)
+                    writer.execute("insert into head values (1, 0, ?, x'', null)", (EMPTY_ROOT,))
+                    writer.pragma("user_version", SCHEMA_VERSION)
+            elif version != SCHEMA_VERSION:
+                raise ConsentryError(
+                    Reason.CONFIGURATION_INVALID,
+                    f"{self._path.name} has schema {version}, not {SCHEMA_VERSION}: use the build that wrote it",
+                )
+            self._writer = writer
+        self._checkpointer = threading.Thread(target=self._checkpoint_loop, name="wal-checkpoint", daemon=True)
+        self._checkpointer.start()
+        return self.fetch_head()
+
+    def close(self) -> None:
+        """See the port."""
+        self._stop.set()
+        if self._checkpointer is not None:
+            self._checkpointer.join()
+        with self._readers_lock:
+            for reader in self._open_readers:
+                reader.close()
+            self._open_readers.clear()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def commit(self, batch: Batch) -> None:
+        """See the port."""
+        first = batch.head.size - len(batch.entries)
+        writer = self._write
+        with _storage_errors(), transaction(writer):
+            writer.executemany(
+                "insert into entry values (?, ?, ?)",
+                ((first + offset, data, leaf) for offset, (data, leaf) in enumerate(batch.entries)),
+            )
+            writer.executemany(
+                "insert into tile values (?, ?, ?, ?)",
+                ((tile.level, tile.number, tile.root, tile.hashes) for tile in batch.tiles),
+            )
+            for (kind, key), body in batch.records.items():
+                if body is None:
+                    writer.execute("delete from record where kind = ? and key = ?", (kind, key))
+                else:
+                    writer.execute("insert or replace into record values (?, ?, ?)", (kind, key, body))
+            writer.executemany(
+                "insert or replace into chain values (?, ?, ?)",
+                ((subject_ref, length, last) for subject_ref, (length, last) in batch.chains.items()),
+            )
+            writer.executemany("insert into reference values (?, ?)", batch.references.items())
+            writer.executemany(
+                "insert or replace into request values (?, ?, ?, ?)",
+                ((key, seen.body, seen.index, _to_integer(seen.time)) for key, seen in batch.requests.items()),
+            )
+            writer.executemany("insert into sealed values (?, ?)", batch.sealed.items())
+            writer.executemany("insert or ignore into document values (?, ?)", batch.documents.items())
+            head = batch.head
+            writer.execute(
+                "update head set size = ?, root = ?, frontier = ?, time = ?",
+                (head.size, head.root, b"".join(head.frontier), None if head.time is None else _to_integer(head.time)),
+            )
+
+    def read_record(self, kind: str, key: str) -> bytes | None:
+        """See the port."""
+        return _value(bytes, self._write, "select body from record where kind = ? and key = ?", (kind, key))
+
+    def read_records(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """See the port."""
+        yield from self._write.execute("select key, body from record where kind = ? order by key", (kind,))
+
+    def read_chain(self, subject_ref: str) -> tuple[int, int] | None:
+        """See the port."""
+        return _chain(self._write, subject_ref)
+
+    def read_reference(self, lookup: bytes) -> str | None:
+        """See the port."""
+        return _value(str, self._write, "select subject_ref from reference where lookup = ?", (lookup,))
+
+    def read_request(self, key: bytes) -> KnownRequest | None:
+        """See the port."""
+        row = _row(self._write, "select body, idx, time from request where key = ?", (key,))
+        return None if row is None else KnownRequest(body=row[0], index=row[1], time=_from_integer(row[2]))
+
+    def forget_requests(self, before: datetime) -> None:
+        """See the port."""
+        with _storage_errors(), transaction(self._write):
+            self._write.execute("delete from request where time < ?", (_to_integer(before),))
+
+    def delete_sealed(self, record_ids: Sequence[str]) -> None:
+        """See the port."""
+        with _storage_errors(), transaction(self._write):
+            self._write.executemany("delete from sealed where record_id = ?", ((each,) for each in record_ids))
+        self._truncate_wal()
+
+    def replace_sealed(self, replacements: dict[str, bytes]) -> None:
+        """See the port."""
+        with _storage_errors(), transaction(self._write):
+            self._write.executemany(
+                "update sealed set body = ? where record_id = ?",
+                ((body, record_id) for record_id, body in replacements.items()),
+            )
+        self._truncate_wal()
+
+    def fetch_head(self) -> Head:
+        """See the port."""
+        size, root, frontier, time = _row(self._reader, "select size, root, frontier, time from head", ())
+        parts = tuple(frontier[at : at + 32] for at in range(0, len(frontier), 32))
+        return Head(size=size, root=root, frontier=parts, time=None if time is None else _from_integer(time))
+
+    def fetch_entry(self, index: int) -> bytes | None:
+        """See the port."""
+        return _value(bytes, self._reader, "select bytes from entry where idx = ?", (index,))
+
+    def fetch_entries(self, first: int, count: int) -> list[bytes]:
+        """See the port."""
+        return _column(self._reader, "select bytes from entry where idx >= ? and idx < ? order by idx", first, count)
+
+    def fetch_leaves(self, first: int, count: int) -> list[bytes]:
+        """See the port."""
+        return _column(self._reader, "select leaf from entry where idx >= ? and idx < ? order by idx", first, count)
+
+    def fetch_tile(self, level: int, number: int) -> FullTile | None:
+        """See the port."""
+        row = _row(self._reader, "select root, hashes from tile where level = ? and number = ?", (level, number))
+        return None if row is None else FullTile(level=level, number=number, root=row[0], hashes=row[1])
+
+    def fetch_tile_roots(self, level: int, first: int, count: int) -> list[bytes]:
+        """See the port."""
+        rows = self._reader.execute(
+            "select root from tile where level = ? and number >= ? and number < ? order by number",
+            (level, first, first + count),
+        )
+        return [row[0] for row in rows]
+
+    def fetch_sealed(self, record_id: str) -> bytes | None:
+        """See the port."""
+        return _value(bytes, self._reader, "select body from sealed where record_id = ?", (record_id,))
+
+    def fetch_document(self, sha256: str) -> bytes | None:
+        """See the port."""
+        return _value(bytes, self._reader, "select body from document where sha256 = ?", (sha256,))
+
+    def fetch_record(self, kind: str, key: str) -> bytes | None:
+        """See the port."""
+        return _value(bytes, self._reader, "select body from record where kind = ? and key = ?", (kind, key))
+
+    def fetch_records(self, kind: str, after: str, count: int) -> list[tuple[str, bytes]]:
+        """See the port."""
+        rows = self._reader.execute(
+            "select key, body from record where kind = ? and key > ? order by key limit ?", (kind, after, count)
+        )
+        return list(rows)
+
+    def fetch_reference(self, lookup: bytes) -> str | None:
+        """See the port."""
+        return _value(str, self._reader, "select subject_ref from reference where lookup = ?", (lookup,))
+
+    def fetch_chain(self, subject_ref: str) -> tuple[int, int] | None:
+        """See the port."""
+        return _chain(self._reader, subject_ref)
+
+    @property
+    def _write(self) -> apsw.Connection:
+        if self._writer is None:
+            raise ConsentryError(Reason.STORAGE_FAILED, "the ledger store is not open: start the server again")
+        return self._writer
+
+    @property
+    def _reader(self) -> apsw.Connection:
+        """This thread's own connection: reads never wait for the writer, nor the writer for them."""
+        reader: apsw.Connection | None = getattr(self._readers, "connection", None)
+        if reader is None:
+            with _storage_errors():
+                reader = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+                reader.set_busy_timeout(BUSY_MILLISECONDS)
+            self._readers.connection = reader
+            with self._readers_lock:
+                self._open_readers.append(reader)
+        return reader
+
+    def _checkpoint_loop(self) -> None:
+        connection = configure(apsw.Connection(str(self._path)), wal_autocheckpoint=0)
+        connection.set_busy_timeout(CHECKPOINT_BUSY_MILLISECONDS)
+        wal = self._path.with_name(self._path.name + "-wal")
+        while not self._stop.wait(CHECKPOINT_SECONDS):
+            mode = apsw.SQLITE_CHECKPOINT_PASSIVE
+            if wal.exists() and wal.stat().st_size > WAL_LIMIT_BYTES:
+                mode = apsw.SQLITE_CHECKPOINT_RESTART
+            try:
+                connection.wal_checkpoint(mode=mode)
+            except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+                continue  # a reader is in the way, or the disk is full: the writer says so, and this comes again
+        connection.close()
+
+    def _truncate_wal(self) -> None:
+        """Leave no deleted ciphertext behind in the WAL; a reader in the way postpones that to the next checkpoint."""
+        self._write.set_busy_timeout(CHECKPOINT_BUSY_MILLISECONDS)
+        try:
+            self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except (apsw.BusyError, apsw.LockedError):
+            return
+        finally:
+            self._write.set_busy_timeout(BUSY_MILLISECONDS)
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Turn what SQLite raises into the two things that a caller can act on."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise ConsentryError(
+            Reason.STORAGE_FULL, "the ledger's disk is full: nothing was recorded; free space and try again"
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise ConsentryError(
+            Reason.DATA_DAMAGED, "the ledger's database is damaged: stop, keep the files, restore from a backup"
+        ) from error
+    except apsw.Error as error:
+        raise ConsentryError(
+            Reason.STORAGE_FAILED,
+            f"the ledger's database failed ({type(error).__name__}): check the disk and start the server again",
+        ) from error
+
+
+def _row(connection: apsw.Connection, statement: str, values: tuple[Any, ...]) -> Any:
+    return connection.execute(statement, values).fetchone()
+
+
+def _value(kind: type[T], connection: apsw.Connection, statement: str, values: tuple[Any, ...]) -> T | None:
+    row = connection.execute(statement, values).fetchone()
+    if row is None or isinstance(row[0], kind):
+        return None if row is None else row[0]
+    raise _foreign_type()
+
+
+def _foreign_type() -> ConsentryError:
+    return ConsentryError(
+        Reason.DATA_DAMAGED, "a value in the ledger's database has a foreign type: stop and restore from a backup"
+    )
+
+
+def _chain(connection: apsw.Connection, subject_ref: str) -> tuple[int, int] | None:
+    row = _row(connection, "select length, last from chain where subject_ref = ?", (subject_ref,))
+    return None if row is None else (row[0], row[1])
+
+
+def _column(connection: apsw.Connection, statement: str, first: int, count: int) -> list[bytes]:
+    found = [row[0] for row in connection.execute(statement, (first, first + count))]
+    if all(isinstance(value, bytes) for value in found):
+        return found
+    raise _foreign_type()
+
+
+def _to_integer(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _from_integer(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
