@@ -1,0 +1,143 @@
+"""AuditService: ListEntries, GetCheckpoint, GetInclusionProof, GetConsistencyProof."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from consentry.v1 import audit_service_pb2 as pb
+from consentry.v1 import ledger_pb2
+from consentry_server.adapters.grpc import paging, read, read_consent, words
+from consentry_server.adapters.grpc.servicer import Servicer
+from consentry_server.core.ledger.checkpoint import open_checkpoint
+from consentry_server.core.ledger.receipt import Receipt
+from consentry_server.services.audit import Filter
+
+if TYPE_CHECKING:
+    from consentry_server.adapters.grpc.tenants import Tenant
+    from consentry_server.services.audit import StoredEntry
+
+MAX_TYPES: Final = 32
+MAX_RULE_ID: Final = 64
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
+_RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class AuditServicer(Servicer):
+    """Lets others check. Each method is the RPC of its name in ``audit_service.proto``."""
+
+    async def ListEntries(self, request: pb.ListEntriesRequest, _context: Any) -> pb.ListEntriesResponse:  # noqa: N802 - the RPC's name
+        """List entries as they are stored, by index."""
+        caller, tenant, ledger = self._call()
+        page = paging.read_page(caller, "ListEntries", request)
+        first = _index(request.from_index, "from_index")
+        until = _index(request.until_index, "until_index") if request.HasField("until_index") else None
+        wanted = await _filter(tenant, request)
+        found, following, more = await tenant.audit.entries(
+            paging.number(page, default=first), page.size, until=until, wanted=wanted
+        )
+        return pb.ListEntriesResponse(
+            entries=[_entry(ledger, each) for each in found],
+            next_page_token=page.token(str(following)) if more else "",
+        )
+
+    async def GetCheckpoint(self, _request: pb.GetCheckpointRequest, _context: Any) -> pb.GetCheckpointResponse:  # noqa: N802 - the RPC's name
+        """Give the latest signed checkpoint."""
+        _caller, tenant, _ledger = self._call()
+        note = await tenant.audit.checkpoint()
+        key = tenant.checkpoints.key
+        signed = open_checkpoint(note, key).checkpoint
+        return pb.GetCheckpointResponse(
+            checkpoint=ledger_pb2.Checkpoint(
+                note=note.decode(), verifier_key=key.vkey, tree_size=signed.size, root_hash=signed.root
+            )
+        )
+
+    async def GetInclusionProof(  # noqa: N802 - the RPC's name
+        self, request: pb.GetInclusionProofRequest, _context: Any
+    ) -> pb.GetInclusionProofResponse:
+        """Prove that an entry is in the tree of a given size."""
+        _caller, tenant, ledger = self._call()
+        index = _index(request.index, "index")
+        size = _index(request.tree_size, "tree_size")
+        note = await tenant.audit.checkpoint()
+        published = open_checkpoint(note, tenant.checkpoints.key).checkpoint.size
+        proof = await tenant.audit.inclusion(index, size or published)
+        recorded, _said = (await tenant.registry.entries([index]))[index]
+        latest = proof.tree_size == published
+        return pb.GetInclusionProofResponse(
+            reference=ledger_pb2.EntryReference(ledger=ledger, index=index, leaf_hash=recorded.leaf_hash),
+            tree_size=proof.tree_size,
+            hashes=proof.hashes,
+            root_hash=proof.root,
+            tlog_proof=Receipt(index, proof.hashes, note).encode().decode() if latest else "",
+        )
+
+    async def GetConsistencyProof(  # noqa: N802 - the RPC's name
+        self, request: pb.GetConsistencyProofRequest, _context: Any
+    ) -> pb.GetConsistencyProofResponse:
+        """Prove that one tree is a prefix of another."""
+        _caller, tenant, _ledger = self._call()
+        first = _index(request.first_tree_size, "first_tree_size")
+        second = _index(request.second_tree_size, "second_tree_size")
+        if not second:
+            note = await tenant.audit.checkpoint()
+            second = open_checkpoint(note, tenant.checkpoints.key).checkpoint.size
+        proof = await tenant.audit.consistency(first, second)
+        return pb.GetConsistencyProofResponse(
+            first_tree_size=first,
+            second_tree_size=proof.tree_size,
+            hashes=proof.hashes,
+            first_root_hash=proof.old_root,
+            second_root_hash=proof.root,
+        )
+
+
+async def _filter(tenant: Tenant, request: pb.ListEntriesRequest) -> Filter:
+    read.count(request.types, "types", MAX_TYPES)
+    for place, name in enumerate(request.types):
+        if not _TYPE.fullmatch(name):
+            raise read.invalid(f"types[{place}]", "is no type of entry")
+    if request.rule_id and not _RULE_ID.fullmatch(request.rule_id):
+        raise read.invalid("rule_id", "is no id of a rule")
+    subject_ref = ""
+    if request.HasField("subject"):
+        subject, _destructions = await tenant.registry.subject(
+            *read_consent.subject_reference(request.subject, "subject")
+        )
+        subject_ref = subject.subject_ref
+    return Filter(
+        types=frozenset(request.types),
+        subject_ref=subject_ref,
+        photo_id=_photo_id(request),
+        from_time=read.optional_time(request, "from_time", "from_time"),
+        until_time=read.optional_time(request, "until_time", "until_time"),
+        outcomes=words.OUTCOME.read_set(request.outcomes, "outcomes"),
+        rule_id=request.rule_id,
+        actor=read.caller_name(request.actor, "actor"),
+    )
+
+
+def _photo_id(request: pb.ListEntriesRequest) -> str:
+    if not request.HasField("photo"):
+        return ""
+    match request.photo.WhichOneof("reference"):
+        case "photo_id":
+            return read.record_id(request.photo.photo_id, "photo.photo_id")
+        case "sha256":
+            raise read.not_built("photo.sha256", "name a photo of the vault by its photo_id")
+        case _:
+            raise read.required("photo", "a photo_id")
+
+
+def _index(value: int, field: str) -> int:
+    if value < 0:
+        raise read.invalid(field, "must not be less than 0")
+    return value
+
+
+def _entry(ledger: str, stored: StoredEntry) -> ledger_pb2.Entry:
+    return ledger_pb2.Entry(
+        reference=ledger_pb2.EntryReference(ledger=ledger, index=stored.index, leaf_hash=stored.leaf_hash),
+        json=stored.data,
+    )

@@ -1,0 +1,102 @@
+"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from consentry.v1 import gate_service_pb2 as pb
+from consentry_server.adapters.grpc import read, read_gate, write
+from consentry_server.adapters.grpc.servicer import Servicer
+from consentry_server.adapters.grpc.status import fault
+from consentry_server.core.errors import ConsentryError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from consentry_server.adapters.grpc.servicer import Call
+
+_CHECK: Final = "/consentry.v1.GateService/Check"
+MAX_UNANSWERED: Final = 1_000
+"""How many items of one stream may wait for their answer before the server stops reading it."""
+
+
+class GateServicer(Servicer):
+    """Asks before, reports after. Each method is the RPC of its name in ``gate_service.proto``."""
+
+    async def Check(self, request: pb.CheckRequest, _context: Any) -> pb.CheckResponse:  # noqa: N802 - the RPC's name
+        """Decide one operation."""
+        return await self._check(self._call(), request)
+
+    async def BatchCheck(self, request: pb.BatchCheckRequest, _context: Any) -> pb.BatchCheckResponse:  # noqa: N802 - the RPC's name
+        """Decide many operations; they wait for the ledger together and share its commits."""
+        call = self._call()
+        items = read_gate.items(request)
+        return pb.BatchCheckResponse(results=await asyncio.gather(*[self._item(call, item) for item in items]))
+
+    async def StreamChecks(  # noqa: N802 - the RPC's name
+        self, requests: AsyncIterator[pb.StreamChecksRequest], _context: Any
+    ) -> AsyncGenerator[pb.StreamChecksResponse, None]:
+        """Decide operations as they come; answers come as they are ready, and reading stops while too many wait."""
+        call = self._call()
+        answers: asyncio.Queue[asyncio.Task[pb.CheckResult] | None] = asyncio.Queue()
+        places = asyncio.Semaphore(MAX_UNANSWERED)
+        working: set[asyncio.Task[pb.CheckResult]] = set()
+
+        def answered(task: asyncio.Task[pb.CheckResult]) -> None:
+            working.discard(task)
+            answers.put_nowait(task)
+            if reader.done() and not working:
+                answers.put_nowait(None)
+
+        async def read_all() -> None:
+            async for request in requests:
+                await places.acquire()
+                task = asyncio.create_task(self._streamed(call, request))
+                working.add(task)
+                task.add_done_callback(answered)
+
+        reader = asyncio.create_task(read_all())
+        reader.add_done_callback(lambda _: None if working else answers.put_nowait(None))
+        try:
+            while (task := await answers.get()) is not None:
+                yield pb.StreamChecksResponse(result=task.result())
+                places.release()
+            reader.result()
+        finally:
+            for unfinished in (reader, *working):
+                unfinished.cancel()
+            await asyncio.gather(reader, *working, return_exceptions=True)
+
+    async def RecordProcessing(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordProcessingRequest, _context: Any
+    ) -> pb.RecordProcessingResponse:
+        """Record what was done after a decision."""
+        caller, tenant, ledger = self._call()
+        processed = read_gate.processing(request, caller, self._clock())
+        answer = await tenant.gate.record_processing(caller, processed)
+        return pb.RecordProcessingResponse(entry=write.entry(ledger, answer.recorded))
+
+    async def _check(self, call: Call, request: pb.CheckRequest) -> pb.CheckResponse:
+        asked = read_gate.check(request, call.caller, self._clock())
+        return write.check_response(call.ledger, await call.tenant.gate.check(call.caller, asked))
+
+    async def _streamed(self, call: Call, request: pb.StreamChecksRequest) -> pb.CheckResult:
+        """Decide one item of a stream."""
+        try:
+            read.token(request.item.correlation_id, "item.correlation_id")
+        except ConsentryError as error:
+            return pb.CheckResult(correlation_id=request.item.correlation_id, status=write.item_status(error))
+        return await self._item(call, request.item)
+
+    async def _item(self, call: Call, item: pb.CheckItem) -> pb.CheckResult:
+        """Decide one item of a batch; whatever is wrong with it is wrong with it alone."""
+        try:
+            response = await self._check(call, item.check)
+        except ConsentryError as error:
+            return pb.CheckResult(correlation_id=item.correlation_id, status=write.item_status(error))
+        except Exception:  # noqa: BLE001 - it is logged, and the other items' answers must not be lost
+            hidden = fault(_CHECK, lambda: secrets.token_hex(6))
+            return pb.CheckResult(correlation_id=item.correlation_id, status=write.item_status(hidden))
+        return pb.CheckResult(correlation_id=item.correlation_id, response=response)

@@ -1,0 +1,272 @@
+"""Requests of the gate, read: what is asked before an operation, what is reported after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from consentry_server.adapters.grpc import read, words
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.record.facts import OperationRequest
+from consentry_server.core.vocabulary import (
+    DataCategory,
+    KnownBy,
+    Operation,
+    ProcessingResult,
+    Publisher,
+    SourceKind,
+    Visibility,
+)
+from consentry_server.services.context import Caller, optional_slug, require_slug
+from consentry_server.services.gate import MAX_FACES, Asked, AskedFace, Processed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from consentry.v1 import gate_service_pb2, photo_pb2
+
+MAX_BATCH: Final = 1_000
+MAX_EVIDENCE: Final = 2_000
+MAX_DETAIL: Final = 2_000
+
+PHOTO_NEEDED: Final = frozenset(
+    {
+        DataCategory.PHOTO,
+        DataCategory.FACE_GEOMETRY,
+        DataCategory.FACE_TEMPLATE,
+        DataCategory.IMAGE_HASH,
+        DataCategory.GOV_ID_IMAGE,
+    }
+)
+"""Categories that are made from a photo, which the request then names."""
+FACES_POSSIBLE: Final = PHOTO_NEEDED | {DataCategory.VIDEO}
+"""Categories with faces; the others are about one person, named by ``subject_id``."""
+RECIPIENT_NEEDED: Final = frozenset({Operation.DISCLOSE, Operation.SELL, Operation.LEASE, Operation.TRADE})
+
+ON_IMAGES = frozenset({Operation.HASH_IMAGE, Operation.CHECK_QUALITY, Operation.DISPLAY})
+"""Operations that make sense on an image alone."""
+IMAGES = frozenset(
+    {
+        DataCategory.PHOTO,
+        DataCategory.VIDEO,
+        DataCategory.IMAGE_HASH,
+        DataCategory.GOV_ID_IMAGE,
+        DataCategory.DIAGNOSTIC_IMAGE,
+        DataCategory.FACE_GEOMETRY,
+        DataCategory.FACE_TEMPLATE,
+    }
+)
+
+
+def check(request: gate_service_pb2.CheckRequest, caller: Caller, now: datetime) -> Asked:
+    """Read one check.
+
+    Args:
+        request: As it came.
+        caller: Who asks.
+        now: The time, UTC.
+
+    Returns:
+        What is asked.
+
+    Raises:
+        ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``, ``VALUE_UNKNOWN``, ``TOO_LARGE``, or ``NOT_BUILT`` for a
+            field whose effect this version does not have.
+    """
+    key = read.key(caller, "Check", request)
+    operation = words.OPERATION.read(request.operation, "operation")
+    purpose = words.PURPOSE.read(request.purpose, "purpose")
+    category = words.DATA_CATEGORY.read(request.category, "category")
+    if operation in ON_IMAGES and category not in IMAGES:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{operation} works on an image, and {category} is none", field="category"
+        )
+    _refuse_unbuilt(request, operation)
+    photo_id, photo_sha256 = _photo(request, category)
+    faces = _faces(request, category)
+    visibility, published_by, source_kind, captured_at = Visibility.UNKNOWN, Publisher.UNKNOWN, SourceKind.UNKNOWN, None
+    regions = read.regions(request.regions, "regions")
+    if request.HasField("source"):
+        source = request.source
+        visibility = words.VISIBILITY.read(source.visibility, "source.visibility")
+        published_by = words.PUBLISHER.read(source.published_by, "source.published_by")
+        source_kind = words.SOURCE_KIND.read(source.kind, "source.kind")
+        captured_at = capture_time(source, "source", now)
+        regions |= read.regions(source.capture_regions, "source.capture_regions")
+        refuse_venue(source, "source")
+    recipient_id = optional_slug(request.recipient_id, "recipient_id")
+    if not recipient_id and operation in RECIPIENT_NEEDED:
+        raise read.required("recipient_id", f"who gets the data by {operation}")
+    algorithm_id, algorithm_version = algorithm(request.algorithm_id, request.algorithm_version)
+    evidence = read.text(request.disclosure_evidence, "disclosure_evidence", MAX_EVIDENCE)
+    return Asked(
+        request=OperationRequest(
+            operation=operation,
+            purpose=purpose,
+            category=category,
+            visibility=visibility,
+            published_by=published_by,
+            source_kind=source_kind,
+            captured_at=captured_at,
+            recipient_id=recipient_id,
+            disclosure_basis=words.DISCLOSURE_BASIS.read(request.disclosure_basis, "disclosure_basis"),
+            has_disclosure_evidence=bool(evidence),
+            consideration=words.CONSIDERATION.read(request.consideration, "consideration"),
+            regions=regions,
+            uses_face_geometry=request.uses_face_geometry if request.HasField("uses_face_geometry") else None,
+            identifies=request.identifies if request.HasField("identifies") else None,
+            stored=request.stored if request.HasField("stored") else None,
+            linked_identity=request.linked_identity if request.HasField("linked_identity") else None,
+            algorithm_id=algorithm_id,
+            algorithm_version=algorithm_version,
+            collection_method_id=optional_slug(request.collection_method_id, "collection_method_id"),
+        ),
+        faces=faces,
+        photo_id=photo_id,
+        photo_sha256=photo_sha256,
+        disclosure_evidence=evidence,
+        want_permit=request.want_permit,
+        audience=read.caller_name(request.permit_audience, "permit_audience"),
+        key=key,
+    )
+
+
+def items(request: gate_service_pb2.BatchCheckRequest) -> Sequence[gate_service_pb2.CheckItem]:
+    """Read a batch's items as far as the batch itself goes: how many, and an id of its own for each.
+
+    Raises:
+        ConsentryError: ``FIELD_REQUIRED``, ``TOO_LARGE``, ``FIELD_INVALID``: the whole batch fails.
+    """
+    if not request.items:
+        raise read.required("items", "at least one")
+    read.count(request.items, "items", MAX_BATCH)
+    seen: set[str] = set()
+    for place, item in enumerate(request.items):
+        correlation_id = read.token(item.correlation_id, f"items[{place}].correlation_id")
+        if correlation_id in seen:
+            raise read.invalid(f"items[{place}].correlation_id", "is used twice in this batch")
+        seen.add(correlation_id)
+    return request.items
+
+
+def processing(request: gate_service_pb2.RecordProcessingRequest, caller: Caller, now: datetime) -> Processed:
+    """Read a report of what was done.
+
+    Args:
+        request: As it came.
+        caller: Who reports.
+        now: The time, UTC.
+
+    Returns:
+        The report.
+
+    Raises:
+        ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``, ``VALUE_UNKNOWN``, ``TOO_LARGE``.
+    """
+    key = read.key(caller, "RecordProcessing", request)
+    decision_id = read.record_id(request.decision_id, "decision_id")
+    result = words.PROCESSING_RESULT.read(request.result, "result")
+    algorithm_id, algorithm_version = algorithm(request.algorithm_id, request.algorithm_version)
+    if result is ProcessingResult.PERFORMED and not algorithm_id:
+        raise read.required("algorithm_id", "which algorithm ran")
+    performed_at = read.optional_time(request, "perform_time", "perform_time")
+    if performed_at is not None:
+        read.not_ahead(performed_at, now, "perform_time")
+    elif result is not ProcessingResult.NOT_PERFORMED:
+        raise read.required("perform_time", "when it was done")
+    read.count(request.face_indices, "face_indices", MAX_FACES)
+    indices = tuple(request.face_indices)
+    for place, index in enumerate(indices):
+        if index < 0 or index in indices[:place]:
+            raise read.invalid(f"face_indices[{place}]", "must be a position in the request, each named once")
+    return Processed(
+        decision_id=decision_id,
+        result=result,
+        performed_at=performed_at,
+        algorithm_id=algorithm_id,
+        algorithm_version=algorithm_version,
+        faces=indices,
+        detail=read.text(request.detail, "detail", MAX_DETAIL),
+        key=key,
+    )
+
+
+def algorithm(algorithm_id: str, algorithm_version: str, prefix: str = "") -> tuple[str, str]:
+    """Read an algorithm and its exact version: both or neither."""
+    if not algorithm_id and not algorithm_version:
+        return "", ""
+    return (
+        require_slug(algorithm_id, f"{prefix}algorithm_id"),
+        read.version(algorithm_version, f"{prefix}algorithm_version"),
+    )
+
+
+def capture_time(source: photo_pb2.Source, field: str, now: datetime) -> datetime | None:
+    """Read when a photo was taken: a claim, not about the future."""
+    taken = read.optional_time(source, "capture_time", f"{field}.capture_time")
+    return None if taken is None else read.not_ahead(taken, now, f"{field}.capture_time")
+
+
+def refuse_venue(source: photo_pb2.Source, field: str) -> None:
+    """Refuse facts of a venue: no law pack of this version asks about them, so an answer would look as if one had."""
+    if source.HasField("venue"):
+        raise read.not_built(f"{field}.venue", "no active law asks about venues; leave it out")
+
+
+def _refuse_unbuilt(request: gate_service_pb2.CheckRequest, operation: Operation) -> None:
+    if request.artifact_id:
+        require_slug(request.artifact_id, "artifact_id")
+        raise read.not_built("artifact_id", "data sets and models cannot be recorded yet")
+    if operation is Operation.SERVE_MODEL:
+        raise read.required("artifact_id", "the model that is served")
+    if request.HasField("occur_time"):
+        read.time(request.occur_time, "occur_time")
+        raise read.not_built("occur_time", "leave it out: the operation counts as of now")
+    if request.permit_single_use:
+        raise read.not_built("permit_single_use", "leave it out; every permit ends within its short life")
+
+
+def _photo(request: gate_service_pb2.CheckRequest, category: DataCategory) -> tuple[str, bytes]:
+    """The photo's id, or its SHA-256."""
+    match request.photo.WhichOneof("reference") if request.HasField("photo") else None:
+        case "photo_id":
+            found = read.record_id(request.photo.photo_id, "photo.photo_id"), b""
+        case "sha256":
+            found = "", read.sha256(request.photo.sha256, "photo.sha256")
+        case _ if category in PHOTO_NEEDED:
+            raise read.required("photo", f"{category} is made from a photo: name it by photo_id or sha256")
+        case _:
+            return "", b""
+    if category not in FACES_POSSIBLE:
+        raise read.invalid("photo", f"does not go with {category}, which has no photo")
+    return found
+
+
+def _faces(request: gate_service_pb2.CheckRequest, category: DataCategory) -> tuple[AskedFace, ...]:
+    """The faces; for a category without faces the one person, if any, whose data it is."""
+    if category in FACES_POSSIBLE:
+        if request.subject_id:
+            raise read.invalid("subject_id", f"does not go with {category}: name persons in faces")
+        read.count(request.faces, "faces", MAX_FACES)
+        return tuple([_face(face, place) for place, face in enumerate(request.faces)])
+    if request.faces:
+        raise read.invalid("faces", f"does not go with {category}, which has no faces: use subject_id")
+    person = read.subject_id(request.subject_id, "subject_id", needed=False)
+    # The caller itself says whose data this is; nothing was recognised.
+    return (AskedFace(person, KnownBy.DECLARED_BY_UPLOADER),) if person else ()
+
+
+def _face(face: photo_pb2.FaceInput, place: int) -> AskedFace:
+    """Read one face. The names of its fields are only made where something is wrong: this is the hot path."""
+    try:
+        return AskedFace(
+            subject_id=read.subject_id(face.subject_id, "subject_id", needed=False),
+            known_by=words.KNOWN_BY.read(face.known_by, "known_by"),
+            regions=read.regions(face.regions, "regions"),
+            age_band=words.AGE_BAND.read(face.age_band, "age_band"),
+            box=read.box(face.box, "box") if face.HasField("box") else None,
+        )
+    except ConsentryError as error:
+        field = f"faces[{place}].{error.field}"
+        message = f"faces[{place}].{error.message}"
+        raise ConsentryError(error.reason, message, field=field, metadata=error.metadata) from error

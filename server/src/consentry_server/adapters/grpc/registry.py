@@ -1,0 +1,240 @@
+"""RegistryService: notices, policies, deliveries, releases, withdrawals, determinations, persons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from consentry.v1 import registry_service_pb2 as pb
+from consentry_server.adapters.grpc import read, read_consent, read_notices, words, write, write_record
+from consentry_server.adapters.grpc.paging import read_page, token_invalid
+from consentry_server.adapters.grpc.receipt_text import receipt_text
+from consentry_server.adapters.grpc.servicer import Servicer
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.ledger.entry import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from consentry_server.adapters.grpc.tenants import Tenant
+    from consentry_server.core.record import facts
+
+MAX_REASON: Final = 2_000
+PHOTO_STAYS: Final = (
+    "The photo stays with its uploader as a photo; the person's faces in it are closed to every biometric operation."
+)
+
+
+class RegistryServicer(Servicer):
+    """Records what people were told and released. Each method is the RPC of its name in ``registry_service.proto``."""
+
+    async def PublishNotice(self, request: pb.PublishNoticeRequest, _context: Any) -> pb.PublishNoticeResponse:  # noqa: N802 - the RPC's name
+        """Publish one version of a notice."""
+        caller, tenant, ledger = self._call()
+        draft = read_notices.publish_notice(request, caller)
+        notice, answer = await tenant.notices.publish(caller, draft)
+        return pb.PublishNoticeResponse(
+            notice=write_record.published_notice(ledger, request.notice, notice, answer.recorded)
+        )
+
+    async def ListNotices(self, request: pb.ListNoticesRequest, _context: Any) -> pb.ListNoticesResponse:  # noqa: N802 - the RPC's name
+        """List published notices."""
+        caller, tenant, ledger = self._call()
+        page = read_page(caller, "ListNotices", request)
+        at = read.optional_time(request, "effective_at_time", "effective_at_time")
+        notices = await tenant.notices.published(request.notice_id)
+        if at is not None:
+            latest = {notice.notice_id: notice for notice in notices if notice.effective_time <= at}
+            notices = list(latest.values())
+        after = _place(page.after) if page.after else ("", 0)
+        rest = [notice for notice in notices if (notice.notice_id, notice.version) > after]
+        shown = rest[: page.size]
+        texts = await tenant.notices.texts(shown)
+        return pb.ListNoticesResponse(
+            notices=[write_record.notice(ledger, notice, *text) for notice, text in zip(shown, texts, strict=True)],
+            next_page_token=page.token(f"{shown[-1].notice_id}@{shown[-1].version}") if len(rest) > page.size else "",
+        )
+
+    async def PublishRetentionPolicy(  # noqa: N802 - the RPC's name
+        self, request: pb.PublishRetentionPolicyRequest, _context: Any
+    ) -> pb.PublishRetentionPolicyResponse:
+        """Publish one version of the written policy."""
+        caller, tenant, ledger = self._call()
+        draft = read_notices.publish_policy(request, caller)
+        policy, answer = await tenant.notices.publish_policy(caller, draft)
+        return pb.PublishRetentionPolicyResponse(
+            policy=write_record.published_policy(ledger, request.policy, policy, answer)
+        )
+
+    async def RecordNoticeDelivery(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordNoticeDeliveryRequest, _context: Any
+    ) -> pb.RecordNoticeDeliveryResponse:
+        """Record that a notice reached a person."""
+        caller, tenant, ledger = self._call()
+        draft = read_consent.delivery(request, caller, self._clock())
+        delivery, answer = await tenant.releases.deliver(caller, draft)
+        return pb.RecordNoticeDeliveryResponse(
+            delivery=write_record.recorded_delivery(ledger, request.delivery, delivery, answer.recorded),
+            subject_ref=answer.entry["people"][0]["subject_ref"],
+        )
+
+    async def RecordRelease(self, request: pb.RecordReleaseRequest, _context: Any) -> pb.RecordReleaseResponse:  # noqa: N802 - the RPC's name
+        """Record a written release and give its receipt."""
+        caller, tenant, ledger = self._call()
+        draft = read_consent.release(request, caller, self._clock())
+        released = await tenant.releases.release(caller, draft)
+        return pb.RecordReleaseResponse(
+            release=write_record.recorded_release(ledger, request.release, released.release, released.answer.recorded),
+            receipt=released.receipt,
+            receipt_text=receipt_text(released.receipt_claims),
+            subject_ref=released.answer.entry["people"][0]["subject_ref"],
+        )
+
+    async def WithdrawRelease(self, request: pb.WithdrawReleaseRequest, _context: Any) -> pb.WithdrawReleaseResponse:  # noqa: N802 - the RPC's name
+        """Withdraw one release, or all of a person's."""
+        caller, tenant, ledger = self._call()
+        key = read.key(caller, "WithdrawRelease", request)
+        subject_id = read.subject_id(request.subject_id, "subject_id")
+        if request.expedite:
+            raise read.not_built("expedite", "withdraw without it; keys in backups die with their epoch")
+        answer, withdrawn, caused = await tenant.releases.withdraw(
+            caller,
+            subject_id,
+            read.record_id(request.release_id, "release_id", needed=False),
+            read.text(request.reason, "reason", MAX_REASON),
+            key,
+            channel=words.NOTICE_CHANNEL.read_optional(request.channel, "channel"),
+            occurred_at=read_consent.occurred(request, self._clock()),
+        )
+        subject, destructions = await tenant.registry.subject("", answer.entry["people"][0]["subject_ref"])
+        return pb.WithdrawReleaseResponse(
+            entry=write.entry(ledger, answer.recorded),
+            withdrawn_release_ids=withdrawn,
+            destructions=_summaries(destructions, caused),
+            photo_effects=[pb.PhotoEffect(photo_id=photo_id, text=PHOTO_STAYS) for photo_id in subject.photos],
+        )
+
+    async def RecordInteraction(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordInteractionRequest, _context: Any
+    ) -> pb.RecordInteractionResponse:
+        """Record that a person interacted with the tenant."""
+        caller, tenant, ledger = self._call()
+        key = read.key(caller, "RecordInteraction", request)
+        subject_id = read.subject_id(request.subject_id, "subject_id")
+        occurred = read_consent.occurred(request, self._clock())
+        answer, subject = await tenant.registry.interaction(caller, subject_id, occurred, key)
+        return pb.RecordInteractionResponse(
+            entry=write.entry(ledger, answer.recorded),
+            last_interaction_time=write.optional_timestamp(subject.last_interaction),
+        )
+
+    async def RecordPurposeSatisfied(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordPurposeSatisfiedRequest, _context: Any
+    ) -> pb.RecordPurposeSatisfiedResponse:
+        """Record that purposes are satisfied."""
+        caller, tenant, ledger = self._call()
+        key = read.key(caller, "RecordPurposeSatisfied", request)
+        subject_id = read.subject_id(request.subject_id, "subject_id")
+        read.count(request.purposes, "purposes", read.MAX_WORDS)
+        purposes = words.PURPOSE.read_set(request.purposes, "purposes")
+        _refuse_extension(request)
+        occurred = read_consent.occurred(request, self._clock())
+        answer, caused = await tenant.registry.purpose_satisfied(caller, subject_id, purposes, occurred, key)
+        return pb.RecordPurposeSatisfiedResponse(
+            entry=write.entry(ledger, answer.recorded), destructions=await _caused(tenant, answer.entry, caused)
+        )
+
+    async def RecordEmploymentEnded(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordEmploymentEndedRequest, _context: Any
+    ) -> pb.RecordEmploymentEndedResponse:
+        """Record the end of an employment."""
+        caller, tenant, ledger = self._call()
+        key = read.key(caller, "RecordEmploymentEnded", request)
+        subject_id = read.subject_id(request.subject_id, "subject_id")
+        occurred = read_consent.occurred(request, self._clock())
+        answer, caused = await tenant.registry.employment_ended(caller, subject_id, occurred, key)
+        return pb.RecordEmploymentEndedResponse(
+            entry=write.entry(ledger, answer.recorded), destructions=await _caused(tenant, answer.entry, caused)
+        )
+
+    async def RecordDetermination(  # noqa: N802 - the RPC's name
+        self, request: pb.RecordDeterminationRequest, _context: Any
+    ) -> pb.RecordDeterminationResponse:
+        """Record a determination, or approve another officer's."""
+        caller, tenant, ledger = self._call()
+        match request.WhichOneof("action"):
+            case "determination":
+                draft = read_consent.determination(request, caller, self._clock())
+                held, answer = await tenant.registry.determine(caller, draft)
+            case "approves_determination_id":
+                key = read.key(caller, "RecordDetermination", request)
+                approved = read.record_id(request.approves_determination_id, "approves_determination_id")
+                held, answer = await tenant.registry.approve(caller, approved, key)
+            case "revokes_determination_id" | "enforcement" as action:
+                raise read.not_built(action, "let the determination expire; every operation is enforced")
+            case _:
+                raise read.required("determination", "or another action")
+        recorded, entry = (await tenant.registry.entries([held.index]))[held.index]
+        decided = parse_time(entry["occurred_at"]) if "occurred_at" in entry else None
+        return pb.RecordDeterminationResponse(
+            determination=write_record.determination(ledger, held, recorded, self._clock(), decided),
+            entry=write.entry(ledger, answer.recorded),
+        )
+
+    async def GetSubject(self, request: pb.GetSubjectRequest, _context: Any) -> pb.GetSubjectResponse:  # noqa: N802 - the RPC's name
+        """Show what is on record about one person."""
+        _caller, tenant, ledger = self._call()
+        subject, destructions = await tenant.registry.subject(
+            *read_consent.subject_reference(request.subject, "subject")
+        )
+        indices = [delivery.index for delivery in subject.deliveries] + [each.index for each in subject.releases]
+        entries = await tenant.registry.entries(indices)
+        ends = _term_ends(subject, await tenant.notices.published())
+        return pb.GetSubjectResponse(
+            subject=write_record.subject(ledger, subject, destructions, entries, ends, self._clock())
+        )
+
+
+def _place(position: str) -> tuple[str, int]:
+    notice_id, _, version = position.partition("@")
+    if not (version.isascii() and version.isdigit() and len(version) < 10):  # noqa: PLR2004 - an int32
+        raise token_invalid()
+    return notice_id, int(version)
+
+
+def _refuse_extension(request: pb.RecordPurposeSatisfiedRequest) -> None:
+    """Refuse what belongs to the 45 days of C.R.S. 6-1-1314(2)(c)."""
+    end = words.PURPOSE_END.read_optional(request.end, "end")
+    if request.extend and end != "FOUND_UNNECESSARY":
+        raise read.invalid("extend", "goes with FOUND_UNNECESSARY only")
+    if request.extend and not read.text(request.extension_reason, "extension_reason", MAX_REASON):
+        raise ConsentryError(
+            Reason.EXTENSION_REASON_MISSING,
+            "an extension needs its reason (C.R.S. 6-1-1314(2)(c)): state it",
+            field="extension_reason",
+        )
+    if end == "FOUND_UNNECESSARY":
+        raise read.not_built("end", "record the purpose as SATISFIED, which destroys at once")
+
+
+async def _caused(tenant: Tenant, entry: Any, destruction_id: str) -> list[Any]:
+    """The destruction that an entry about one person caused, if any."""
+    if not destruction_id:
+        return []
+    _subject, destructions = await tenant.registry.subject("", entry["people"][0]["subject_ref"])
+    return _summaries(destructions, (destruction_id,))
+
+
+def _summaries(destructions: Collection[facts.Destruction], wanted: Collection[str]) -> list[Any]:
+    return [write_record.destruction(each) for each in destructions if each.destruction_id in wanted]
+
+
+def _term_ends(subject: facts.Subject, notices: Collection[facts.Notice]) -> dict[str, datetime]:
+    """When each release ends by its notice's term, where that is a duration: it is counted from the recording."""
+    terms = {(notice.notice_id, notice.version): notice.term for notice in notices}
+    ends: dict[str, datetime] = {}
+    for release in subject.releases:
+        term = terms.get((release.notice_id, release.notice_version))
+        if term is not None and term.duration is not None:
+            ends[release.release_id] = release.time + term.duration
+    return ends

@@ -1,0 +1,36 @@
+"""What the servicers reach: one tenant's services, wired by ``tenant.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consentry_server.services.audit import Audit
+    from consentry_server.services.checkpoints import Checkpoints
+    from consentry_server.services.gate import Gate
+    from consentry_server.services.identifiers import Identifiers
+    from consentry_server.services.notices import Notices
+    from consentry_server.services.people import People
+    from consentry_server.services.photos import Photos
+    from consentry_server.services.registry import Registry
+    from consentry_server.services.releases import Releases
+    from consentry_server.services.retention import Retention
+    from consentry_server.services.sequencer import Sequencer
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant's services."""
+
+    gate: Gate
+    notices: Notices
+    releases: Releases
+    registry: Registry
+    photos: Photos
+    identifiers: Identifiers
+    retention: Retention
+    audit: Audit
+    checkpoints: Checkpoints
+    people: People
+    sequencer: Sequencer

@@ -1,0 +1,139 @@
+"""``consentry audit``: export a ledger as files, and verify such files with nothing but them and the published key."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from consentry_server import config
+from consentry_server.adapters.lock.file import FileLockRecord
+from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.ledger.checkpoint import open_checkpoint
+from consentry_server.core.ledger.export import CHECKPOINT_PATH, export
+from consentry_server.core.ledger.note import parse_vkey
+from consentry_server.core.ledger.verify import Integrity, Report, verify
+from consentry_server.services.ledger import tile_reader
+from consentry_server.tenant import TenantFolders
+
+if TYPE_CHECKING:
+    from consentry_server.core.ledger.note import VerifierKey
+
+DAMAGED = 5
+
+app = typer.Typer(help="Export and verify the ledger.", no_args_is_help=True, rich_markup_mode=None)
+_out = Console(highlight=False)
+_messages = Console(stderr=True, highlight=False)
+
+
+@app.command("export")
+def export_ledger(
+    state: Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="Folder to write; a later export adds to it.", show_default=False)],
+    tenant: Annotated[str, typer.Option(help="Whose ledger; needed where there are several.")] = "",
+) -> None:
+    """Write a ledger as C2SP tlog-tiles: vkey, tiles, and the checkpoint last. The server may be running."""
+    folders = TenantFolders(state, _tenant(state, tenant))
+    checkpoint = FileLockRecord(folders.lock).read()
+    if checkpoint is None:
+        raise ConsentryError(Reason.NOT_FOUND, f"no checkpoint was published for {folders.data.name}: serve it first")
+    key = _published_key(folders)
+    size = open_checkpoint(checkpoint, key).checkpoint.size
+    store = SqliteLedgerStore(folders.ledger)
+    written = 0
+    try:
+        with Progress(console=_messages, transient=True) as progress:
+            task = progress.add_task("exporting", total=None)
+            for path, data in export(
+                _exported_size(target, key),
+                checkpoint,
+                key,
+                read_entries=store.fetch_entries,
+                read_tile=tile_reader(store),
+            ):
+                _write(target / path, data)
+                written += 1
+                progress.update(task, advance=1)
+    finally:
+        store.close()
+    _out.print(f"{size} entries of {key.name} in {target}: {written} files written")
+
+
+@app.command("verify")
+def verify_ledger(
+    source: Annotated[Path, typer.Argument(help="An exported folder.", show_default=False)],
+    vkey: Annotated[
+        Path, typer.Option(help="File with the ledger's published key, from a place its keeper cannot change.")
+    ],
+) -> None:
+    """Verify an exported ledger; exit code 0 when it is intact, 5 when it is not."""
+    key = parse_vkey(vkey.read_text(encoding="ascii").strip())
+    files = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
+    with Progress(console=_messages, transient=True) as progress:
+        task = progress.add_task("verifying", total=None)
+        report = verify(
+            lambda path: _read(source / path),
+            key,
+            paths=files,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    _show(report)
+    if report.integrity is not Integrity.INTACT:
+        raise typer.Exit(DAMAGED)
+
+
+def _show(report: Report) -> None:
+    table = Table("verdict", "", "what it rests on", box=None)
+    table.add_row("integrity", str(report.integrity), f"{report.size} entries, root {report.root.hex()[:16]}…")
+    table.add_row("completeness", str(report.completeness), report.completeness_basis)
+    table.add_row("selection", str(report.selection), report.selection_basis)
+    _out.print(f"[bold]{report.origin}[/bold], last entry {report.last_time or 'none'}")
+    _out.print(table)
+    for finding in report.findings:
+        _out.print(f"  {finding}")
+    if report.findings_total > len(report.findings):
+        _out.print(f"  and {report.findings_total - len(report.findings)} more")
+
+
+def _published_key(folders: TenantFolders) -> VerifierKey:
+    """The ledger's public key, as the server published it beside its data."""
+    try:
+        return parse_vkey(folders.published_key.read_text(encoding="ascii").strip())
+    except FileNotFoundError as error:
+        raise ConsentryError(
+            Reason.NOT_FOUND, f"{folders.data.name} has no published key yet: serve it first"
+        ) from error
+
+
+def _tenant(state: Path, asked: str) -> str:
+    tenants = config.load(state).tenancy.tenants
+    if not asked and len(tenants) == 1:
+        return tenants[0]
+    if asked not in tenants:
+        raise ConsentryError(Reason.FIELD_INVALID, f"--tenant must be one of {', '.join(tenants)}", field="tenant")
+    return asked
+
+
+def _exported_size(target: Path, key: VerifierKey) -> int:
+    """How much an earlier export into the same folder holds; a foreign checkpoint there is refused."""
+    earlier = _read(target / CHECKPOINT_PATH)
+    return 0 if earlier is None else open_checkpoint(earlier, key).checkpoint.size
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(data)
+    beside.replace(path)

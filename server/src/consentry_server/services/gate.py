@@ -1,0 +1,480 @@
+"""The gate: decides, records the decision, and looks at its basis again when the vault asks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.law import decide
+from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.permit import Permit, PermitFace
+from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
+from consentry_server.core.record.facts import Box, Face, OperationRequest, Photo, Subject
+from consentry_server.core.vocabulary import (
+    AgeBand,
+    DataCategory,
+    KnownBy,
+    Outcome,
+    ProcessingResult,
+    Publisher,
+    RecordClass,
+    SourceKind,
+    Visibility,
+)
+from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, once, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from consentry_server.core.law import Decision, FaceDecision, Finding
+    from consentry_server.core.record.facts import ActivePack
+    from consentry_server.services.book import Book, Recorded
+    from consentry_server.services.issuer import Issuer
+    from consentry_server.services.keys import Keys
+    from consentry_server.services.packs import Packs
+    from consentry_server.services.people import People
+    from consentry_server.services.sealing import Sealed, Sealing
+    from consentry_server.services.sequencer import Sequencer
+
+MAX_FACES = 256
+ALLOWED = frozenset({Outcome.ALLOW, Outcome.ALLOW_NONBIOMETRIC})
+DECISION_PREFIX = "dec"
+DECISION_ID_CHARACTERS = 16
+"""The index makes a decision's id unique; 80 random bits keep it from being guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFace:
+    """One face as the caller names it.
+
+    Args:
+        subject_id: The caller's own id of the person; empty where unidentified.
+    """
+
+    subject_id: str = ""
+    known_by: KnownBy = KnownBy.UNKNOWN
+    regions: frozenset[str] = frozenset()
+    age_band: AgeBand = AgeBand.UNKNOWN
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One check as the caller puts it.
+
+    Args:
+        request: Facts about the operation.
+        faces: One for each face; empty counts as one unidentified face where the operation is about faces.
+        photo_id: A stored photo, or empty.
+        photo_sha256: The photo's SHA-256, 32 bytes, or empty.
+        disclosure_evidence: Reference to a warrant, an authorisation and so on; sealed.
+        want_permit: Whether a permit is wanted where the answer allows one.
+        audience: Who will present the permit; the caller itself by default.
+        key: The request's idempotency key.
+    """
+
+    request: OperationRequest
+    faces: tuple[AskedFace, ...] = ()
+    photo_id: str = ""
+    photo_sha256: bytes = b""
+    disclosure_evidence: str = ""
+    want_permit: bool = False
+    audience: str = ""
+    key: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The answer to one check."""
+
+    decision: Decision
+    decision_id: str
+    recorded: Recorded
+    expires_at: datetime
+    packs: tuple[ActivePack, ...]
+    subject_refs: tuple[str, ...]
+    """One for each face of the decision; empty where nobody is named."""
+    permit: str = ""
+    previous_decision_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What was done after a decision, as its caller reports it."""
+
+    decision_id: str
+    result: ProcessingResult
+    performed_at: datetime | None = None
+    algorithm_id: str = ""
+    algorithm_version: str = ""
+    faces: tuple[int, ...] = ()
+    detail: str = ""
+    key: RequestKey | None = None
+
+
+class Gate:
+    """Check and RecordProcessing for one tenant.
+
+    Args:
+        sequencer: The tenant's ledger.
+        keys: Opens a stored photo's hash for its permit.
+        issuer: Signs permits.
+        packs: Compiled law packs.
+        sealing: Where callers' words go.
+        people: Resolves callers' ids of persons.
+        engine_version: Named in every decision.
+        permit_life: How long an answer and its permit hold.
+        unknown_regions: Regions that count where a person's residence is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        sequencer: Sequencer,
+        keys: Keys,
+        issuer: Issuer,
+        packs: Packs,
+        sealing: Sealing,
+        people: People,
+        engine_version: str,
+        permit_life: timedelta,
+        unknown_regions: frozenset[str],
+    ) -> None:
+        self._sequencer = sequencer
+        self._keys = keys
+        self._issuer = issuer
+        self._packs = packs
+        self._sealing = sealing
+        self._people = people
+        self._engine_version = engine_version
+        self._permit_life = permit_life
+        self._unknown_regions = unknown_regions
+
+    async def check(self, caller: Caller, asked: Asked) -> Checked:
+        """Decide one request and record the decision.
+
+        Args:
+            caller: Who asks.
+            asked: What it asks.
+
+        Returns:
+            The answer, durable.
+
+        Raises:
+            ConsentryError: Bad input, an unknown photo, or the decision could not be recorded. Never a denial.
+        """
+        lookups = [self._people.lookup(face.subject_id) if face.subject_id else b"" for face in asked.faces]
+        photo_ref = self._issuer.blind_photo(asked.photo_sha256) if asked.photo_sha256 else ""
+        evidence = await self._sealing.seal({"disclosure_evidence": asked.disclosure_evidence})
+
+        def command(book: Book) -> Checked:
+            faces = self._resolve(book, asked.faces, lookups)
+            return self.decide_on(book, caller, asked, faces, photo_ref=photo_ref, evidence=evidence)
+
+        checked = await self._sequencer.submit(command)
+        return await self._with_permit(caller, asked, checked) if asked.want_permit else checked
+
+    def decide_on(
+        self,
+        book: Book,
+        caller: Caller,
+        asked: Asked,
+        faces: Sequence[Face],
+        *,
+        photo_ref: str,
+        evidence: Sealed | None = None,
+    ) -> Checked:
+        """Decide and record, on the writer.
+
+        1. Find the photo; what is on record of its source fills what the caller left unsaid.
+        2. Decide on the facts as they are at this place in the ledger.
+        3. Answer a repeated request with the recorded decision while nothing relevant has changed.
+        4. Record the decision.
+
+        Args:
+            book: The writer's view.
+            caller: Who asks.
+            asked: What it asks.
+            faces: Its faces, resolved to what is known of each person.
+            photo_ref: Keyed hash of the photo's SHA-256 where the caller named the photo by it.
+            evidence: Sealed words that go with the request.
+
+        Returns:
+            The answer without a permit.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND`` or ``DESTROYED`` for the photo, ``REQUEST_ID_REUSED``.
+        """
+        # (1) the photo
+        photo = _held_photo(book, asked.photo_id)
+        request = asked.request if photo is None else _with_source(asked.request, photo)
+        photo_ref = photo.photo_ref if photo is not None else photo_ref
+        # (2) the decision
+        active = book.tenant.packs
+        decision = self._decide(book, request, faces)
+        # (3) asked before?
+        found = earlier(book, asked.key)
+        on_record = _faces_on_record(decision, faces)
+        people = tuple(face.subject_ref for face in on_record)
+        packs = tuple(pack.index for pack in active)
+        previous: RecordedDecision | None = None
+        if found is not None:
+            previous = read_decision(found.entry)
+            if self._still_says(previous, decision, on_record, packs) and previous.expires_at > book.now:
+                return Checked(decision, previous.decision_id, found.recorded, previous.expires_at, active, people)
+        # (4) the record
+        references = list(dict.fromkeys(filter(None, people)))
+        decision_id = new_id(f"{DECISION_PREFIX}_{book.next_index}", book.random, DECISION_ID_CHARACTERS)
+        expires_at = book.now + self._permit_life
+        body = decision_body(
+            decision_id=decision_id,
+            request=request,
+            outcome=decision.outcome,
+            faces=on_record,
+            people=references,
+            packs=packs,
+            engine=self._engine_version,
+            valid_seconds=int(self._permit_life.total_seconds()),
+            photo_id=asked.photo_id,
+            photo_ref=photo_ref,
+            previous_index=previous.index if previous else -1,
+        )
+        if evidence is not None:
+            body["sealed"] = evidence.put(book)
+        recorded = book.append("decision", caller.actor, body, references)
+        remember(book, asked.key, recorded)
+        return Checked(
+            decision,
+            decision_id,
+            recorded,
+            expires_at,
+            active,
+            people,
+            previous_decision_id=previous.decision_id if previous else "",
+        )
+
+    def _still_says(
+        self, previous: RecordedDecision, decision: Decision, faces: tuple[FaceOnRecord, ...], packs: tuple[int, ...]
+    ) -> bool:
+        """Whether a recorded decision is what would be recorded now, by the same code and packs."""
+        then = (previous.outcome, previous.faces, previous.packs, previous.engine)
+        return then == (decision.outcome, faces, packs, self._engine_version)
+
+    def basis_holds(self, book: Book, decision: RecordedDecision, faces: Sequence[int]) -> bool:
+        """Whether what was allowed is allowed now, on the very basis that it was allowed on.
+
+        A new release does not revive a permit from before a withdrawal: it needs a decision of its own.
+
+        Args:
+            book: The writer's view.
+            decision: The recorded decision.
+            faces: Which of its faces were allowed.
+
+        Returns:
+            False as soon as one of them has another outcome or rests on other entries; False for none.
+        """
+        recorded = [decision.faces[place] for place in faces]
+        now = self._decide(book, decision.request, [face_again(book, face) for face in recorded]).faces
+        return bool(recorded) and all(
+            (answer.outcome, answer.basis) == (face.outcome, face.basis) and face.outcome in ALLOWED
+            for answer, face in zip(now, recorded, strict=True)
+        )
+
+    def consider(self, book: Book, request: OperationRequest, faces: Sequence[Face]) -> Decision:
+        """Decide without recording: for the vault, which records what it then does."""
+        return self._decide(book, request, faces)
+
+    async def record_processing(self, caller: Caller, processed: Processed) -> Answer:
+        """Close the loop: record what was done after a decision.
+
+        Args:
+            caller: Who did it.
+            processed: What was done.
+
+        Returns:
+            The entry.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND``: no such decision; ``FIELD_INVALID``: a face it did not have.
+        """
+        sealed = await self._sealing.seal({"detail": processed.detail})
+
+        def command(book: Book) -> Answer:
+            decision = self.find_decision(book, processed.decision_id)
+            count = len(decision.faces)
+            if any(not 0 <= face < count for face in processed.faces):
+                raise ConsentryError(
+                    Reason.FIELD_INVALID,
+                    f"faces holds an index the decision does not have: it had {count}",
+                    field="faces",
+                )
+
+            def act() -> Recorded:
+                body: dict[str, object] = {
+                    "decision_id": decision.decision_id,
+                    "decision_index": decision.index,
+                    "result": str(processed.result),
+                }
+                if processed.algorithm_id:
+                    body |= {"algorithm_id": processed.algorithm_id, "algorithm_version": processed.algorithm_version}
+                if processed.faces:
+                    body["faces"] = list(processed.faces)
+                if processed.performed_at is not None:
+                    body["occurred_at"] = format_time(processed.performed_at)
+                if processed.result is ProcessingResult.PERFORMED and _reaches_beyond(decision, processed.faces):
+                    body["without_permission"] = True
+                if sealed is not None:
+                    body["sealed"] = sealed.put(book)
+                people = list(dict.fromkeys(face.subject_ref for face in decision.faces if face.subject_ref))
+                return book.append("processing.reported", caller.actor, body, people)
+
+            return once(book, processed.key, act)
+
+        return await self._sequencer.submit(command)
+
+    def find_decision(self, book: Book, decision_id: str) -> RecordedDecision:
+        """Find a decision by its id, which names its ledger index.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND``.
+        """
+        parts = decision_id.split("_")
+        if len(parts) == 3 and parts[0] == DECISION_PREFIX and parts[1].isascii() and parts[1].isdigit():  # noqa: PLR2004 - prefix, index, random
+            entry = book.entry(int(parts[1]))
+            if entry is not None and entry.get("decision_id") == decision_id and entry["type"] == "decision":
+                return read_decision(entry)
+        raise ConsentryError(Reason.NOT_FOUND, "no such decision in this ledger", field="decision_id")
+
+    def _decide(self, book: Book, request: OperationRequest, faces: Sequence[Face]) -> Decision:
+        return decide(
+            request,
+            faces,
+            book.tenant,
+            self._packs.compiled(book.tenant.packs),
+            now=book.now,
+            unknown_regions=self._unknown_regions,
+        )
+
+    def _resolve(self, book: Book, asked: Sequence[AskedFace], lookups: Sequence[bytes]) -> list[Face]:
+        """What is known of each person; one who was never named before gets a reference and no facts."""
+        faces: list[Face] = []
+        for face, lookup in zip(asked, lookups, strict=True):
+            subject: Subject | None = None
+            if face.subject_id:
+                known = book.reference(lookup)
+                subject = book.subject(known or book.ensure_reference(lookup, new_id("sub", book.random)))
+            faces.append(Face(subject, face.known_by, face.regions, face.age_band, face.box))
+        return faces
+
+    def _digest(self, photo_id: str) -> bytes:
+        """A stored photo's SHA-256, kept sealed under the photo's own key; empty for no photo."""
+        blob = self._sequencer.store.fetch_sealed(photo_id) if photo_id else None
+        return b"" if blob is None else self._keys.open(RecordClass.PHOTO, photo_id, photo_id, blob)
+
+    async def _with_permit(self, caller: Caller, asked: Asked, checked: Checked) -> Checked:
+        """Add a permit for the faces that were allowed, if there are any and the others can be masked."""
+        allowed = [face for face in checked.decision.faces if face.outcome in ALLOWED]
+        if not allowed or not _maskable(asked, checked.decision.faces):
+            return checked
+        photo_sha256 = asked.photo_sha256 or await asyncio.to_thread(self._digest, asked.photo_id)
+        permit = Permit(
+            issuer=self._issuer.ledger,
+            audience=asked.audience or caller.name,
+            decision_id=checked.decision_id,
+            operation=asked.request.operation,
+            purpose=asked.request.purpose,
+            photo_sha256=photo_sha256.hex(),
+            faces=_permit_faces(allowed, asked.faces),
+            biometric=any(face.outcome is Outcome.ALLOW for face in allowed),
+            ledger_index=checked.recorded.index,
+            leaf_hash=checked.recorded.leaf_hash.hex(),
+            issued_at=checked.recorded.time,
+            expires_at=checked.expires_at,
+        )
+        return replace(checked, permit=self._issuer.sign_permit(permit))
+
+
+def _held_photo(book: Book, photo_id: str) -> Photo | None:
+    """The stored photo a request names.
+
+    Raises:
+        ConsentryError: ``NOT_FOUND`` or ``DESTROYED``.
+    """
+    if not photo_id:
+        return None
+    photo = book.get(Photo, photo_id)
+    if photo is None:
+        raise ConsentryError(Reason.NOT_FOUND, "no such photo", field="photo.photo_id")
+    if photo.destruction_id:
+        raise ConsentryError(
+            Reason.DESTROYED,
+            "this photo is destroyed or about to be: it serves nothing any more",
+            field="photo.photo_id",
+        )
+    return photo
+
+
+def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
+    """Fill what the caller left unsaid of the source with what the upload said, and add the photo's regions."""
+    return replace(
+        request,
+        visibility=photo.visibility if request.visibility is Visibility.UNKNOWN else request.visibility,
+        published_by=photo.published_by if request.published_by is Publisher.UNKNOWN else request.published_by,
+        source_kind=photo.source_kind if request.source_kind is SourceKind.UNKNOWN else request.source_kind,
+        captured_at=request.captured_at or photo.captured_at,
+        regions=request.regions | photo.regions,
+    )
+
+
+def _faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:
+    """What the entry says of each face; a request about no face keeps the one answer it got."""
+    return tuple(
+        _face_on_record(answer, faces[place] if place < len(faces) else Face(None))
+        for place, answer in enumerate(decision.faces)
+    )
+
+
+def _face_on_record(answer: FaceDecision, face: Face) -> FaceOnRecord:
+    return FaceOnRecord(
+        outcome=answer.outcome,
+        subject_ref=face.subject.subject_ref if face.subject else "",
+        known_by=face.known_by,
+        regions=face.regions,
+        age_band=face.age_band,
+        box=face.box,
+        rules=tuple(dict.fromkeys(_rule(finding, answer.outcome) for finding in answer.reasons)),
+        basis=answer.basis,
+    )
+
+
+def _rule(finding: Finding, outcome: Outcome) -> str:
+    return finding.pack_id if outcome in ALLOWED else f"{finding.rule_id}:{finding.code}"
+
+
+def face_again(book: Book, face: FaceOnRecord) -> Face:
+    """A recorded face with what is known of its person now."""
+    subject = book.subject(face.subject_ref) if face.subject_ref else None
+    return Face(subject, face.known_by, face.regions, face.age_band, face.box)
+
+
+def _permit_faces(allowed: Sequence[FaceDecision], asked: Sequence[AskedFace]) -> tuple[PermitFace, ...]:
+    """The allowed faces that have a box; one that has none is allowed by the decision that the permit names."""
+    boxes = [(face.index, asked[face.index].box) for face in allowed if face.index < len(asked)]
+    return tuple(PermitFace(index=index, box=box) for index, box in boxes if box is not None)
+
+
+def _maskable(asked: Asked, answers: Sequence[FaceDecision]) -> bool:
+    """Whether every refused face of a photo has a box, so that it can be masked before anything is opened."""
+    if asked.request.category is not DataCategory.PHOTO and not asked.photo_id:
+        return True
+    refused = [answer.index for answer in answers if answer.outcome not in ALLOWED]
+    return all(index < len(asked.faces) and asked.faces[index].box is not None for index in refused)
+
+
+def _reaches_beyond(decision: RecordedDecision, faces: Sequence[int]) -> bool:
+    """Whether processing was performed on a face that was not allowed; naming no face means all that were."""
+    allowed = [place for place, face in enumerate(decision.faces) if face.outcome in ALLOWED]
+    return not allowed or any(place not in allowed for place in faces)

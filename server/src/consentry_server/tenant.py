@@ -1,0 +1,316 @@
+"""One tenant, wired: its ledger, keys, blobs and services. Only ``app.py`` makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import structlog
+
+from consentry_server.adapters.blobs.local import LocalBlobs
+from consentry_server.adapters.grpc.tenants import Tenant
+from consentry_server.adapters.images.pillow import PillowMasker
+from consentry_server.adapters.kms.keyfile import KeyFile
+from consentry_server.adapters.kms.private_files import read_passphrase
+from consentry_server.adapters.lock.file import FileLockRecord
+from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
+from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.law import load_pack
+from consentry_server.core.ledger.export import VKEY_PATH
+from consentry_server.core.record.codec import to_plain
+from consentry_server.core.record.facts import Tenant as TenantFacts
+from consentry_server.services.audit import Audit
+from consentry_server.services.checkpoints import Checkpoints
+from consentry_server.services.gate import Gate
+from consentry_server.services.identifiers import Identifiers
+from consentry_server.services.issuer import Issuer
+from consentry_server.services.keys import Keys
+from consentry_server.services.notices import Notices
+from consentry_server.services.packs import Packs
+from consentry_server.services.people import People
+from consentry_server.services.photos import PhotoLimits, Photos
+from consentry_server.services.registry import Registry
+from consentry_server.services.releases import Releases
+from consentry_server.services.retention import Retention
+from consentry_server.services.sealing import Sealing
+from consentry_server.services.sequencer import Sequencer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from consentry_server.config import Settings
+    from consentry_server.core.law import Pack
+    from consentry_server.services.book import Book
+
+ACTOR = "system"
+
+_log = structlog.get_logger("tenant")
+
+
+class TenantFolders:
+    """Where a tenant's things are: data, keys and lock apart, so that one backup does not hold them all."""
+
+    def __init__(self, state: Path, tenant: str) -> None:
+        self.data = state / "tenants" / tenant
+        self.keys = state / "keys" / tenant
+        self.lock = state / "locks" / tenant
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database."""
+        return self.data / "ledger.db"
+
+    @property
+    def key_store(self) -> Path:
+        """The wrapped keys' database."""
+        return self.keys / "keys.db"
+
+    @property
+    def key_file(self) -> Path:
+        """The epoch keys."""
+        return self.keys / "epochs.key"
+
+    @property
+    def published_key(self) -> Path:
+        """The ledger's public key."""
+        return self.data / VKEY_PATH
+
+
+class RunningTenant:
+    """Starts and stops one tenant.
+
+    Args:
+        state: The state folder.
+        name: The tenant.
+        settings: All settings.
+        encrypted_in_transit: Whether the listener speaks TLS: a fact of 740 ILCS 14/15(e).
+        clock: Gives the time, UTC; the system's by default.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        name: str,
+        settings: Settings,
+        *,
+        encrypted_in_transit: bool,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock or now
+        self.folders = TenantFolders(state, name)
+        self.ledger = f"{settings.tenancy.trust_domain}/{name}"
+        self._settings = settings
+        self._encrypted_in_transit = encrypted_in_transit
+        self._stack = AsyncExitStack()
+
+    async def start(self, *, create: bool = False) -> Tenant:
+        """Open everything, finish what a crash interrupted, and record that the system runs.
+
+        Args:
+            create: Make a new tenant: keys, database, first entries.
+
+        Returns:
+            The tenant's services.
+
+        Raises:
+            ConsentryError: Something cannot be opened or does not belong together; nothing is served then.
+        """
+        try:
+            return await self._start(create=create)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Finish what was accepted and close everything, in the reverse order."""
+        await self._stack.aclose()
+
+    async def _start(self, *, create: bool) -> Tenant:
+        settings, folders, stack = self._settings, self.folders, self._stack
+        for folder in (folders.data, folders.keys, folders.lock):
+            if create:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not folder.is_dir():
+                raise ConsentryError(
+                    Reason.CONFIGURATION_INVALID,
+                    f"{folder} is missing: put it back from where it is kept; nothing new is made in its place",
+                )
+        lock = FileLockRecord(folders.lock)
+        lock.hold()
+        stack.callback(lock.release)
+        keys = await asyncio.to_thread(self._open_keys, create=create)
+        stack.callback(keys.close)
+        store = SqliteLedgerStore(folders.ledger)
+        stack.callback(store.close)
+        sequencer = Sequencer(
+            store,
+            ledger=self.ledger,
+            clock=self._clock,
+            random=os.urandom,
+            linger_seconds=settings.ledger.linger_milliseconds / 1000,
+            request_window=timedelta(hours=settings.gate.request_window_hours),
+        )
+        await sequencer.start()
+        stack.push_async_callback(sequencer.aclose)
+        checkpoints = Checkpoints(
+            ledger=self.ledger,
+            store=store,
+            keys=keys,
+            lock=lock,
+            clock=self._clock,
+            every_seconds=settings.ledger.checkpoint_seconds,
+        )
+        await checkpoints.start(create=create)
+        folders.published_key.write_text(f"{checkpoints.key.vkey}\n", encoding="ascii")
+        stack.push_async_callback(checkpoints.aclose)
+        blobs = LocalBlobs(folders.data / "blobs")
+        await blobs.start()
+        stack.push_async_callback(blobs.aclose)
+        packs = bundled_packs()
+        services = self._wire(sequencer, store, keys, checkpoints, blobs, Packs([pack for pack, _ in packs]))
+        await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs))
+        await services.retention.start()
+        stack.push_async_callback(services.retention.aclose)
+        await checkpoints.publish()
+        return services
+
+    def _open_keys(self, *, create: bool) -> Keys:
+        sealed_by = self._settings.keys.passphrase_file
+        passphrase = None if sealed_by is None else read_passphrase(sealed_by)
+        custody = KeyFile(self.folders.key_file, self.name, passphrase=passphrase)
+        if create and not self.folders.key_file.exists():
+            custody.create(self._clock())
+        store = SqliteKeyStore(self.folders.key_store, self.name)
+        keys = Keys(self.name, custody, store, clock=self._clock, random=os.urandom)
+        keys.start(create=create)
+        return keys
+
+    def _wire(
+        self,
+        sequencer: Sequencer,
+        store: SqliteLedgerStore,
+        keys: Keys,
+        checkpoints: Checkpoints,
+        blobs: LocalBlobs,
+        packs: Packs,
+    ) -> Tenant:
+        settings = self._settings
+        issuer = Issuer(ledger=self.ledger, keys=keys)
+        people = People(sequencer=sequencer, store=store, issuer=issuer)
+        sealing = Sealing(keys=keys, random=os.urandom)
+        gate = Gate(
+            sequencer=sequencer,
+            keys=keys,
+            issuer=issuer,
+            packs=packs,
+            sealing=sealing,
+            people=people,
+            engine_version=engine_version(),
+            permit_life=timedelta(seconds=settings.gate.permit_seconds),
+            unknown_regions=frozenset(settings.gate.unknown_regions),
+        )
+        retention = Retention(
+            sequencer=sequencer,
+            store=store,
+            keys=keys,
+            issuer=issuer,
+            blobs=blobs,
+            gate=gate,
+            unrecoverable_after=timedelta(days=settings.keys.epoch_days + settings.keys.grace_days),
+        )
+        limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
+        return Tenant(
+            gate=gate,
+            notices=Notices(sequencer=sequencer, store=store),
+            releases=Releases(sequencer=sequencer, issuer=issuer, people=people, sealing=sealing, retention=retention),
+            registry=Registry(sequencer=sequencer, store=store, people=people, sealing=sealing, retention=retention),
+            photos=Photos(
+                sequencer=sequencer,
+                gate=gate,
+                keys=keys,
+                issuer=issuer,
+                people=people,
+                blobs=blobs,
+                masker=PillowMasker(limits.max_pixels),
+                limits=limits,
+                clock=self._clock,
+                random=os.urandom,
+            ),
+            identifiers=Identifiers(
+                sequencer=sequencer, gate=gate, keys=keys, issuer=issuer, clock=self._clock, random=os.urandom
+            ),
+            retention=retention,
+            audit=Audit(store=store, checkpoints=checkpoints),
+            checkpoints=checkpoints,
+            people=people,
+            sequencer=sequencer,
+        )
+
+    def _say_what_the_system_is(self, book: Book, packs: tuple[tuple[Pack, bytes], ...]) -> None:
+        """Record build, settings and packs: a new ledger begins so; a running one says what is new."""
+        tenancy = self._settings.tenancy
+        stated = to_plain(
+            TenantFacts(
+                entity_type=tenancy.entity_type,
+                encrypted_at_rest=True,
+                encrypted_in_transit=self._encrypted_in_transit,
+                protection_at_least_other_sensitive=tenancy.protection_at_least_other_sensitive,
+            )
+        )
+        known = book.tenant
+        if book.next_index == 0:
+            book.append("ledger.created", ACTOR, {"tenant": stated, "tenant_name": self.name})
+        elif stated != to_plain(_flags_of(known)):
+            book.append("settings.changed", ACTOR, {"tenant": stated})
+        active = {pack.pack_id: pack for pack in known.packs}
+        for pack, data in packs:
+            if pack.id not in active:
+                book.documents[pack.sha256] = data
+                body = {"pack": {"pack_id": pack.id, "version": pack.version, "sha256": pack.sha256}}
+                book.append("pack.activated", ACTOR, body)
+        book.append(
+            "system.started", ACTOR, {"engine": engine_version(), "settings_sha256": settings_sha256(self._settings)}
+        )
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def engine_version() -> str:
+    """Version of the code that decides, as decisions name it."""
+    return version("consentry-server")
+
+
+def settings_sha256(settings: Settings) -> str:
+    """Hash of every setting, so that the ledger says under which settings the system ran."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def bundled_packs() -> tuple[tuple[Pack, bytes], ...]:
+    """The law packs this build carries, compiled, with their exact bytes."""
+    folder = resources.files("consentry_server.core.law") / "packs"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
+    return tuple((load_pack(data, name=entry.name), data) for entry in files for data in (entry.read_bytes(),))
+
+
+def _flags_of(known: TenantFacts) -> TenantFacts:
+    """What settings say of the tenant, without what entries recorded since."""
+    return TenantFacts(
+        entity_type=known.entity_type,
+        encrypted_at_rest=known.encrypted_at_rest,
+        encrypted_in_transit=known.encrypted_in_transit,
+        protection_at_least_other_sensitive=known.protection_at_least_other_sensitive,
+    )
