@@ -1,0 +1,249 @@
+"""The synchronous client. It may be shared by threads."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
+
+import grpc
+
+from consentry import _calls
+from consentry._base import BaseClient
+from consentry._methods import named_after, photo_too_large
+from consentry._transfer import Download, Upload
+from consentry.errors import from_rpc
+from consentry.results import OpenedPhoto, StoredPhoto, read_stored_photo
+from consentry.v1.vault_service_pb2 import OpenPhotoRequest, OpenPhotoResponse, UploadPhotoRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from consentry._calls import Call, Listing
+    from consentry.inputs import PhotoDescription
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PhotoBytes: TypeAlias = "bytes | os.PathLike[str] | BinaryIO | Iterable[bytes]"
+"""A photo to upload: its bytes, the path of its file, an open binary file, or its pieces in order."""
+
+
+def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(build(*args, **kwargs))
+
+    return named_after(build, method)
+
+
+def _listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.pages(build(*args, **kwargs))
+
+    return named_after(build, method)
+
+
+class Client(BaseClient):
+    """Consentry's services as methods that block. Make it with ``connect``, use it in a ``with`` block.
+
+    Every method raises a `ConsentryError` where no answer came; then do not process.
+    """
+
+    _channel: grpc.Channel | None = None
+
+    def start(self) -> None:
+        """Open the connection; files with certificates are read here.
+
+        Raises:
+            InvalidRequest: a certificate or key cannot be read.
+        """
+        self._refuse_second_start()
+        options, tls = self._endpoint.options(self._config), self._endpoint.tls
+        if tls is None:
+            self._channel = grpc.insecure_channel(self._endpoint.target, options)
+        else:
+            self._channel = grpc.secure_channel(self._endpoint.target, tls.credentials(), options)
+        self._attach(self._channel)
+
+    def close(self) -> None:
+        """Close the connection; calls in flight fail."""
+        self._detach()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Send one call and read its answer; the methods below make the calls.
+
+        Raises:
+            ConsentryError: no answer.
+        """
+        rpc = self._rpc(call.service, call.method)
+        try:
+            response = rpc(call.request, timeout=call.kind.seconds(self._config), metadata=self._endpoint.metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        return call.read(response)
+
+    def pages(self, listing: Listing[T]) -> Iterator[T]:
+        """Iterate over a list; pages are fetched as they are needed."""
+        token = ""
+        while True:
+            page = self.send(listing.call(token))
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    check = _method(_calls.check)
+    check_batch = _method(_calls.check_batch)
+    record_processing = _method(_calls.record_processing)
+
+    publish_notice = _method(_calls.publish_notice)
+    list_notices = _listing(_calls.list_notices)
+    publish_retention_policy = _method(_calls.publish_retention_policy)
+    record_notice_delivery = _method(_calls.record_notice_delivery)
+    record_release = _method(_calls.record_release)
+    withdraw_release = _method(_calls.withdraw_release)
+    record_interaction = _method(_calls.record_interaction)
+    record_purpose_satisfied = _method(_calls.record_purpose_satisfied)
+    record_determination = _method(_calls.record_determination)
+    approve_determination = _method(_calls.approve_determination)
+    get_subject = _method(_calls.get_subject)
+
+    store_identifier = _method(_calls.store_identifier)
+    open_identifier = _method(_calls.open_identifier)
+    list_identifiers = _listing(_calls.list_identifiers)
+
+    get_destruction_certificate = _method(_calls.get_destruction_certificate)
+    list_entries = _listing(_calls.list_entries)
+    get_checkpoint = _method(_calls.get_checkpoint)
+    get_inclusion_proof = _method(_calls.get_inclusion_proof)
+    get_consistency_proof = _method(_calls.get_consistency_proof)
+
+    def upload_photo(
+        self, photo: PhotoBytes, description: PhotoDescription, *, content_type: str = "", request_id: str = ""
+    ) -> StoredPhoto:
+        """Upload one photo. The vault decides STORE itself; a denial is a result, and then nothing is kept.
+
+        Raises:
+            InvalidRequest: not an image, or too large.
+            Unavailable: no answer; whether it is stored is unknown: upload it again with the same ``request_id``.
+        """
+        upload = Upload(
+            description, content_type=content_type, request_id=request_id, chunk_bytes=self._config.chunk_bytes
+        )
+        try:
+            response = self._rpc("VaultService", "UploadPhoto")(
+                _messages(upload, photo, self._config.chunk_bytes),
+                timeout=self._config.transfer_seconds(size_of(photo)),
+                metadata=self._endpoint.metadata,
+            )
+        except grpc.RpcError as error:
+            raise upload.failure or from_rpc(error) from error
+        if upload.failure is not None:
+            raise upload.failure
+        return read_stored_photo(response)
+
+    def open_photo(self, permit: str, photo_id: str) -> OpenedPhoto:
+        """Open a photo under a permit into memory; faces that it does not cover are masked.
+
+        Raises:
+            PermissionDenied: the permit does not fit, is expired, or its basis is gone.
+            InvalidRequest: it has more than ``Config.max_photo_bytes``.
+            Truncated: not every byte came.
+        """
+        with self.stream_photo(permit, photo_id) as stream:
+            if stream.photo.size > self._config.max_photo_bytes:
+                raise photo_too_large(stream.photo.size, self._config)
+            return stream.photo.with_content(b"".join(stream))
+
+    @contextmanager
+    def stream_photo(self, permit: str, photo_id: str) -> Iterator[PhotoStream]:
+        """Open a photo under a permit as a stream, for a ``with`` block; leaving it early ends the transfer.
+
+        The bytes are the whole photo only when the iteration has ended by itself.
+
+        Raises:
+            PermissionDenied: the permit does not fit, is expired, or its basis is gone.
+            Truncated: not every byte came; raised at the end of the iteration.
+        """
+        call = self._rpc("VaultService", "OpenPhoto")(
+            OpenPhotoRequest(permit=permit, photo_id=photo_id),
+            timeout=self._config.transfer_seconds(),
+            metadata=self._endpoint.metadata,
+        )
+        try:
+            yield PhotoStream(call)
+        finally:
+            call.cancel()
+
+
+class PhotoStream:
+    """An opened photo that is coming in; iterate over its pieces.
+
+    Attributes:
+        photo: what its header says, without content.
+    """
+
+    def __init__(self, call: Iterator[OpenPhotoResponse]) -> None:
+        self._call = call
+        self._download = Download()
+        self.photo = self._download.start(self._next())
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (message := self._next()) is not None:
+            yield self._download.take(message)
+        self._download.finish()
+
+    def _next(self) -> OpenPhotoResponse | None:
+        try:
+            return next(self._call, None)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+
+
+def size_of(photo: object) -> int | None:
+    """Return a photo's size in bytes where it is known before it is read."""
+    match photo:
+        case bytes():
+            return len(photo)
+        case os.PathLike():
+            return Path(photo).stat().st_size
+        case _:
+            return None
+
+
+def _pieces(photo: PhotoBytes, piece_bytes: int) -> Iterator[bytes]:
+    if isinstance(photo, bytes):
+        yield photo
+    elif isinstance(photo, os.PathLike):
+        with Path(photo).open("rb") as file:
+            yield from iter(lambda: file.read(piece_bytes), b"")
+    elif hasattr(photo, "read"):
+        opened = cast("BinaryIO", photo)
+        yield from iter(lambda: opened.read(piece_bytes), b"")
+    else:
+        yield from photo
+
+
+def _messages(upload: Upload, photo: PhotoBytes, piece_bytes: int) -> Iterator[UploadPhotoRequest]:
+    yield upload.header
+    try:
+        for piece in _pieces(photo, piece_bytes):
+            yield from upload.parts(piece)
+    except Exception as error:  # noqa: BLE001 - gRPC would swallow it; upload_photo raises it
+        upload.failure = error
+        return
+    yield upload.end()
