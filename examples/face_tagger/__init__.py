@@ -1,0 +1,1 @@
+"""A face-tagging service that asks Consentry before every step on a face."""
