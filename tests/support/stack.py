@@ -77,7 +77,7 @@ class Stack:
                 text="We collect and store a scan of your face geometry to tag you in photos, for one year.",
                 language="en-US",
                 purposes=frozenset(purposes),
-                categories=BIOMETRIC,
+                categories=BIOMETRIC | {DataCategory.VOICEPRINT},
                 says_collected_or_stored=True,
                 term=term,
                 recipients={"cloud": {}},
@@ -187,14 +187,19 @@ class Stack:
         return b"".join([piece async for piece in opened.chunks])
 
     async def store_identifier(
-        self, permit: str, face_index: int = 0, template: bytes = b"\x01" * 512, key: RequestKey | None = None
+        self,
+        permit: str,
+        face_index: int = 0,
+        template: bytes = b"\x01" * 512,
+        key: RequestKey | None = None,
+        category: DataCategory = DataCategory.FACE_TEMPLATE,
     ) -> StoredIdentifier:
         return await self.tenant.identifiers.store(
             PROCESSOR,
             permit,
             face_index,
             IdentifierDraft(
-                category=DataCategory.FACE_TEMPLATE,
+                category=category,
                 template=template,
                 format="hog-float32",
                 algorithm_id="hog-face",

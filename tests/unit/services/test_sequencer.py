@@ -175,6 +175,31 @@ async def test_after_a_failure_that_leaves_the_disk_unknown_nothing_is_answered_
     assert sequencer.store.fetch_head().size == 0
 
 
+async def test_a_fault_of_the_writer_answers_everybody_and_stops_it(
+    sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(batch: Batch) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sequencer.store, "commit", breaks)
+        with pytest.raises(ConsentryError) as raised:
+            await sequencer.submit(note("lost"))
+    assert raised.value.reason is Reason.STORAGE_FAILED
+    assert sequencer.failed.is_set()
+
+
+async def test_what_fails_after_a_commit_takes_nothing_of_it_back(
+    sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(before: object) -> None:
+        raise ConsentryError(Reason.STORAGE_FULL, "full")
+
+    monkeypatch.setattr(sequencer.store, "forget_requests", full)
+    assert (await sequencer.submit(note("kept"))).index == 0
+    assert sequencer.store.fetch_head().size == 1
+
+
 async def test_stopping_finishes_what_was_accepted_and_refuses_the_rest(
     database: Path, clock: Clock, randomness: Callable[[int], bytes]
 ) -> None:

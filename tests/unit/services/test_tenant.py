@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from consentry_server.core.errors import ConsentryError, Reason
-from consentry_server.core.record.facts import Box, OperationRequest
+from consentry_server.core.record.facts import Box, Destruction, OperationRequest
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -192,24 +192,22 @@ async def test_an_uploader_that_goes_away_at_the_last_moment_leaves_record_and_b
 
 
 async def test_an_identifier_opens_only_for_its_own_category(stack: Stack) -> None:
+    voice = frozenset({DataCategory.FACE_TEMPLATE, DataCategory.FACE_GEOMETRY, DataCategory.VOICEPRINT})
     await stack.policy()
     await stack.notice("tagging", [Purpose.TAGGING])
     await stack.notice("login", [Purpose.ACCOUNT_SECURITY])
-    await stack.consent("eileen", "tagging")
+    await stack.release("eileen", await stack.deliver("eileen", "tagging"), "tagging", categories=voice)
     await stack.release(
-        "eileen",
-        await stack.deliver("eileen", "login"),
-        "login",
-        [Purpose.ACCOUNT_SECURITY],
-        categories=frozenset({DataCategory.PHOTO, DataCategory.FACE_GEOMETRY}),
-    )
-    identifier_id = await _enrolled(stack, Purpose.TAGGING, b"face" * 100)
-    checked = await stack.check(face("eileen"), operation=Operation.DETECT_FACES, purpose=Purpose.ACCOUNT_SECURITY)
-    assert checked.decision.outcome is Outcome.ALLOW
-    with pytest.raises(ConsentryError):
-        await stack.open_identifier(checked.permit, identifier_id)
+        "eileen", await stack.deliver("eileen", "login"), "login", [Purpose.ACCOUNT_SECURITY]
+    )  # faces only
+    permit = (await stack.check(face("eileen"), sha256=b"\x0c" * 32)).permit
+    stored = await stack.store_identifier(permit, category=DataCategory.VOICEPRINT)
+    assert stored.identifier is not None
     verify = await stack.check(face("eileen"), operation=Operation.VERIFY, purpose=Purpose.ACCOUNT_SECURITY)
-    assert verify.decision.outcome is Outcome.DENY
+    assert verify.decision.outcome is Outcome.ALLOW
+    with pytest.raises(ConsentryError) as raised:
+        await stack.open_identifier(verify.permit, stored.identifier.identifier_id)
+    assert raised.value.reason is Reason.BASIS_GONE
 
 
 async def test_a_permit_from_before_a_withdrawal_does_not_revive_with_a_new_release(
@@ -319,6 +317,33 @@ async def test_a_child_represents_nobody(stack: Stack, representative_id: str) -
     with pytest.raises(ConsentryError) as raised:
         await stack.release("child", await stack.deliver("child", signer=signer), signer=signer)
     assert raised.value.reason is Reason.FIELD_INVALID
+
+
+async def test_a_destruction_goes_on_without_the_caller_that_caused_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stack.policy()
+    await stack.notice()
+    await stack.consent("eileen")
+    await _enrolled(stack, Purpose.TAGGING, b"gone" * 100)
+    retention = stack.tenant.retention
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    carry_out = retention.carry_out
+
+    async def held_up(destruction_id: str) -> Destruction:
+        begun.set()
+        await go_on.wait()
+        return await carry_out(destruction_id)
+
+    monkeypatch.setattr(retention, "carry_out", held_up)
+    withdrawal = asyncio.create_task(stack.withdraw("eileen"))
+    await begun.wait()
+    withdrawal.cancel()
+    await asyncio.wait([withdrawal])
+    go_on.set()
+    await asyncio.gather(*retention._under_way)
+    _, (destruction,) = await stack.tenant.registry.subject("eileen", "")
+    assert destruction.stage is DestructionStage.COMPLETED
 
 
 async def test_a_repeated_store_makes_one_identifier(stack: Stack) -> None:
