@@ -23,8 +23,8 @@ from consentry_server.core.vocabulary import (
     ReleaseForm,
     SignatureProcess,
 )
+from consentry_server.services.checks import Asked, AskedFace, Checked
 from consentry_server.services.context import Caller, RequestKey, Role
-from consentry_server.services.gate import Asked, AskedFace, Checked
 from consentry_server.services.identifiers import IdentifierDraft, StoredIdentifier
 from consentry_server.services.notices import NoticeDraft, PolicyDraft
 from consentry_server.services.photos import PhotoDraft, Uploaded, UploadEnd

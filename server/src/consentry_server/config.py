@@ -122,8 +122,8 @@ class TenancySettings(_Section):
 class LedgerSettings(_Section):
     """The ledger's writer and its checkpoints."""
 
-    linger_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 5.0
-    """How long a busy writer waits for more entries before it commits."""
+    linger_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 20.0
+    """How long a busy writer waits at most for more entries to share a commit."""
     checkpoint_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
     """How often a checkpoint is signed and published while entries come in."""
     max_unanchored_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from consentry.v1 import (
+    gate_service_pb2,
     registry_service_pb2,
     vault_service_pb2,
 )
@@ -36,6 +37,11 @@ async def upload(servicers: Servicers, data: bytes, header: Any = None) -> vault
     half = len(data) // 2
     parts = [header or samples.header(), samples.chunk(data[:half]), samples.chunk(data[half:]), samples.end(data)]
     return await servicers.vault.UploadPhoto(stream(parts), None)
+
+
+async def ask(servicers: Servicers, request: gate_service_pb2.CheckRequest) -> gate_service_pb2.CheckResponse:
+    """Check, and read the answer."""
+    return gate_service_pb2.CheckResponse.FromString(await servicers.gate.Check(request, None))
 
 
 async def stream(messages: Iterable[Any]) -> AsyncIterator[Any]:

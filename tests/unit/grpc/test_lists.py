@@ -25,7 +25,7 @@ from consentry_server.core.ledger import merkle, note, receipt
 from tests.support.stack import COLLECTOR, PROCESSOR
 from tests.unit.grpc import samples
 from tests.unit.grpc.conftest import Servicers
-from tests.unit.grpc.flows import AUDITOR, consent, stream
+from tests.unit.grpc.flows import AUDITOR, ask, consent, stream
 from tests.unit.grpc.samples import NOW, at
 
 
@@ -72,7 +72,7 @@ async def test_a_fault_of_the_service_fails_one_item_alone(
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(servicers.stack.tenant.gate), "check", broken)
+    monkeypatch.setattr(type(servicers.stack.tenant.gate), "answer", broken)
     (result,) = (await servicers.gate.BatchCheck(batch([samples.check()]), None)).results
     assert (
         result.status.reason
@@ -117,7 +117,7 @@ async def test_notices_are_listed_by_id_and_version_in_pages(servicers: Servicer
 async def test_identifiers_are_listed_newest_first_in_pages(servicers: Servicers) -> None:
     await consent(servicers)
     set_caller(PROCESSOR)
-    checked = await servicers.gate.Check(samples.check(), None)
+    checked = await ask(servicers, samples.check())
     made = [
         (await servicers.vault.StoreIdentifier(samples.identifier(checked.permit), None)).identifier_id
         for _ in range(3)
@@ -144,8 +144,8 @@ async def test_identifiers_are_listed_newest_first_in_pages(servicers: Servicers
 async def test_entries_are_listed_by_what_is_asked(servicers: Servicers) -> None:
     released = await consent(servicers)
     set_caller(PROCESSOR)
-    await servicers.gate.Check(samples.check(), None)
-    await servicers.gate.Check(samples.check(samples.face("")), None)
+    await ask(servicers, samples.check())
+    await ask(servicers, samples.check(samples.face("")))
     set_caller(AUDITOR)
     pb = audit_service_pb2.ListEntriesRequest
 

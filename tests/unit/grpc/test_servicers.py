@@ -25,7 +25,7 @@ from consentry_server.core.errors import ConsentryError, Reason
 from tests.support.stack import COLLECTOR, OFFICER, PROCESSOR, SECOND_OFFICER
 from tests.unit.grpc import samples
 from tests.unit.grpc.conftest import Servicers
-from tests.unit.grpc.flows import consent, stream, upload
+from tests.unit.grpc.flows import ask, consent, stream, upload
 from tests.unit.grpc.samples import NOW, at
 
 
@@ -51,7 +51,7 @@ async def test_the_main_job(servicers: Servicers, portrait: bytes) -> None:
     )
 
     set_caller(PROCESSOR)
-    checked = await gate.Check(samples.check(photo_id=uploaded.photo_id), None)
+    checked = await ask(servicers, samples.check(photo_id=uploaded.photo_id))
     decision = checked.decision
     assert decision.outcome == v.OUTCOME_ALLOW
     assert decision.decision_id.startswith(f"dec_{decision.entry.index}_")
@@ -73,7 +73,7 @@ async def test_the_main_job(servicers: Servicers, portrait: bytes) -> None:
     stored = await vault.StoreIdentifier(samples.identifier(checked.permit), None)
     assert stored.identifier_id.startswith("idf_")
     assert stored.decision.outcome == v.OUTCOME_ALLOW
-    verify = await gate.Check(samples.check(photo_id=uploaded.photo_id, operation=v.OPERATION_VERIFY), None)
+    verify = await ask(servicers, samples.check(photo_id=uploaded.photo_id, operation=v.OPERATION_VERIFY))
     opened = await vault.OpenIdentifier(
         vault_service_pb2.OpenIdentifierRequest(permit=verify.permit, identifier_id=stored.identifier_id), None
     )
@@ -89,7 +89,7 @@ async def test_what_was_allowed_ends_with_the_withdrawal(servicers: Servicers, p
     released = await consent(servicers)
     uploaded = await upload(servicers, portrait)
     set_caller(PROCESSOR)
-    checked = await servicers.gate.Check(samples.check(photo_id=uploaded.photo_id), None)
+    checked = await ask(servicers, samples.check(photo_id=uploaded.photo_id))
     stored = await servicers.vault.StoreIdentifier(samples.identifier(checked.permit), None)
 
     set_caller(COLLECTOR)
@@ -199,7 +199,7 @@ async def test_a_repeated_request_gets_what_was_recorded(servicers: Servicers, p
     assert again.decision.entry == first.decision.entry
     set_caller(PROCESSOR)
     check = samples.check(photo_id=first.photo_id)
-    one, two = await servicers.gate.Check(check, None), await servicers.gate.Check(check, None)
+    one, two = await ask(servicers, check), await ask(servicers, check)
     assert one.decision.decision_id == two.decision.decision_id
     stored = samples.identifier(one.permit)
     kept = await servicers.vault.StoreIdentifier(stored, None)
@@ -208,7 +208,7 @@ async def test_a_repeated_request_gets_what_was_recorded(servicers: Servicers, p
     assert repeated.decision.decision_id == kept.decision.decision_id
     check.want_permit = False
     with pytest.raises(ConsentryError) as raised:
-        await servicers.gate.Check(check, None)
+        await ask(servicers, check)
     assert raised.value.reason is Reason.REQUEST_ID_REUSED
     notice = samples.notice()
     notice.notice.notice_id = "other"
@@ -330,7 +330,7 @@ async def test_masked_faces_are_named(servicers: Servicers, photos: Path) -> Non
     uploaded = await upload(servicers, data)
     set_caller(PROCESSOR)
     request = samples.check(samples.face(), samples.face("", x=150), photo_id=uploaded.photo_id)
-    checked = await servicers.gate.Check(request, None)
+    checked = await ask(servicers, request)
     assert checked.decision.outcome == v.OUTCOME_DENY
     assert [face.outcome for face in checked.decision.faces] == [v.OUTCOME_ALLOW, v.OUTCOME_DENY]
     opening = vault_service_pb2.OpenPhotoRequest(permit=checked.permit, photo_id=uploaded.photo_id)

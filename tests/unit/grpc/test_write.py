@@ -18,7 +18,7 @@ from consentry_server.core.law import Decision, FaceDecision, Finding, Obligatio
 from consentry_server.core.record.facts import ActivePack, Destruction
 from consentry_server.core.vocabulary import DestructionStage, DestructionTrigger, Grade, Outcome
 from consentry_server.services.book import Recorded
-from consentry_server.services.gate import Checked
+from consentry_server.services.checks import Checked
 from consentry_server.services.retention import Certificate
 from tests.unit.grpc.samples import NOW
 
@@ -55,9 +55,8 @@ def test_a_decision_is_written_whole() -> None:
     due = NOW + timedelta(days=3)
     made = write.check_response(
         "consentry.test/acme",
-        replace(
-            checked(face(0, Outcome.ALLOW, allowed, due=due), face(1, Outcome.DENY, review, deny)),
-            previous_decision_id="dec_3_x",
+        checked(face(0, Outcome.ALLOW, allowed, due=due), face(1, Outcome.DENY, review, deny))._replace(
+            previous_decision_id="dec_3_x"
         ),
     )
     decision = made.decision

@@ -51,13 +51,13 @@ async def test_entries_stand_in_the_order_of_submission_without_gaps(sequencer: 
 
 async def test_calls_in_flight_share_commits(sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    commit = sequencer.store.commit
+    stage = sequencer.store.stage
 
     def counted(batch: Batch) -> None:
         sizes.append(len(batch.entries))
-        commit(batch)
+        stage(batch)
 
-    monkeypatch.setattr(sequencer.store, "commit", counted)
+    monkeypatch.setattr(sequencer.store, "stage", counted)
     await asyncio.gather(*(sequencer.submit(note(str(place))) for place in range(200)))
     assert sum(sizes) == 200
     assert len(sizes) <= 4
@@ -123,7 +123,7 @@ async def test_what_could_not_be_committed_is_answered_as_such_and_forgotten(
         raise ConsentryError(Reason.STORAGE_FULL, "full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sequencer.store, "commit", full)
+        patched.setattr(sequencer.store, "stage", full)
         with pytest.raises(ConsentryError) as raised:
             await sequencer.submit(note("lost"))
     assert raised.value.reason is Reason.STORAGE_FULL
@@ -160,7 +160,7 @@ async def test_a_full_disk_is_said_and_survived(sequencer: Sequencer, database: 
 async def test_after_a_failure_that_leaves_the_disk_unknown_nothing_is_answered_any_more(
     sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(batch: Batch) -> None:
+    def broken() -> None:
         raise ConsentryError(Reason.STORAGE_FAILED, "fsync failed")
 
     with monkeypatch.context() as patched:
@@ -178,7 +178,7 @@ async def test_after_a_failure_that_leaves_the_disk_unknown_nothing_is_answered_
 async def test_a_fault_of_the_writer_answers_everybody_and_stops_it(
     sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(batch: Batch) -> None:
+    def breaks() -> None:
         raise MemoryError
 
     with monkeypatch.context() as patched:
@@ -218,11 +218,11 @@ async def test_stopping_finishes_what_was_accepted_and_refuses_the_rest(
 async def test_a_caller_that_went_away_before_its_turn_records_nothing(sequencer: Sequencer) -> None:
     started, busy = threading.Event(), threading.Event()
 
-    def hold_the_writer(_book: Book) -> bool:
+    def hold_the_writer(_store: LedgerStore) -> bool:
         started.set()
         return busy.wait(10)
 
-    first = asyncio.create_task(sequencer.submit(hold_the_writer))
+    first = asyncio.create_task(sequencer.run(hold_the_writer))
     assert await asyncio.to_thread(started.wait, 10)
     gone = asyncio.create_task(sequencer.submit(note("gone")))
     await asyncio.wait([gone], timeout=0)
@@ -231,6 +231,59 @@ async def test_a_caller_that_went_away_before_its_turn_records_nothing(sequencer
     assert await first
     recorded = await sequencer.submit(note("here"))
     assert recorded.index == 0
+
+
+class Stepped:
+    """Work that notes its steps, and fails at one of them."""
+
+    def __init__(self, name: str, steps: list[str], *, fails_at: str = "") -> None:
+        self._name, self._steps, self._fails_at = name, steps, fails_at
+
+    def prepare(self) -> None:
+        self._step("prepare")
+
+    def run(self, book: Book) -> Recorded:
+        recorded = note(self._name)(book)
+        self._step("run")
+        return recorded
+
+    def finish(self, outcome: Recorded) -> int:
+        self._step("finish")
+        return outcome.index
+
+    def _step(self, step: str) -> None:
+        self._steps.append(f"{step} {self._name}")
+        if step == self._fails_at:
+            raise ZeroDivisionError
+
+
+async def test_a_batch_takes_each_step_for_all_and_answers_after_the_commit(
+    sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    commit = sequencer.store.commit
+
+    def noted() -> None:
+        commit()
+        steps.append("commit")
+
+    monkeypatch.setattr(sequencer.store, "commit", noted)
+    answers = await asyncio.gather(*(sequencer.enqueue(Stepped(name, steps)) for name in "ab"))
+    assert answers == [0, 1]
+    assert steps == ["prepare a", "prepare b", "run a", "run b", "commit", "finish a", "finish b"]
+
+
+@pytest.mark.parametrize(("fails_at", "recorded"), [("prepare", "ac"), ("run", "ac"), ("finish", "abc")])
+async def test_work_that_fails_at_a_step_leaves_its_neighbours_alone(
+    sequencer: Sequencer, fails_at: str, recorded: str
+) -> None:
+    works = [Stepped("a", []), Stepped("b", [], fails_at=fails_at), Stepped("c", [])]
+    first, failed, last = await asyncio.gather(*map(sequencer.enqueue, works), return_exceptions=True)
+    assert isinstance(failed, ConsentryError)
+    assert failed.reason is Reason.SERVICE_FAULT
+    assert (first, last) == (0, len(recorded) - 1)
+    entries = sequencer.store.fetch_entries(0, 9)
+    assert "".join(orjson.loads(data)["note"] for data in entries) == recorded
 
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 600])

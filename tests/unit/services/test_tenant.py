@@ -23,8 +23,8 @@ from consentry_server.core.vocabulary import (
     SignerRole,
 )
 from consentry_server.services.book import Book
+from consentry_server.services.checks import Asked
 from consentry_server.services.context import RequestKey
-from consentry_server.services.gate import Asked
 from consentry_server.services.releases import Signer
 from tests.support.clocks import Clock
 from tests.support.stack import COLLECTOR, PROCESSOR, Stack, face, start

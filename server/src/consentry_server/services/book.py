@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import orjson
 
 from consentry_server.core.errors import ConsentryError, Reason
-from consentry_server.core.ledger.entry import NO_PREVIOUS, NONCE_BYTES, encode, format_nonce, format_time, parse_time
+from consentry_server.core.ledger.entry import NO_PREVIOUS, NONCE_BYTES, encode, format_nonce, parse_time
 from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.record import fold
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """Where an entry stands.
 
@@ -59,6 +59,17 @@ class Beneath(Protocol):
     def entry_bytes(self, index: int) -> bytes | None:
         """An entry's bytes before this command."""
 
+    now: datetime
+    """The time of everything that is recorded with this command."""
+    time_text: str
+    """The same as entries have it."""
+    clock_text: str
+    """What the clock said, where that was behind the ledger's last entry; else empty."""
+
+    @property
+    def size(self) -> int:
+        """Entries before this command."""
+
     @property
     def tenant(self) -> Tenant:
         """The tenant with all notices."""
@@ -70,9 +81,6 @@ class Book:
     Args:
         beneath: What it stands on.
         ledger: The ledger's origin, named in every entry.
-        size: Number of entries beneath.
-        now: The time of everything this command records.
-        raw_time: What the clock said, where that was behind the ledger's last entry; else None.
         random: Source of nonces and ids; takes a number of bytes.
         request_window: How long a request id is remembered.
     """
@@ -81,10 +89,8 @@ class Book:
         "_beneath",
         "_ledger",
         "_random",
-        "_raw_time",
         "_size",
         "_tenant",
-        "_time_text",
         "chains",
         "documents",
         "entries",
@@ -101,20 +107,15 @@ class Book:
         beneath: Beneath,
         *,
         ledger: str,
-        size: int,
-        now: datetime,
-        raw_time: datetime | None,
         random: Callable[[int], bytes],
         request_window: timedelta,
     ) -> None:
         self._beneath = beneath
         self._ledger = ledger
-        self._size = size
-        self._raw_time = raw_time
+        self._size = beneath.size
         self._random = random
         self._tenant: Tenant | None = None
-        self._time_text = format_time(now)
-        self.now = now
+        self.now = beneath.now
         self.request_window = request_window
         self.entries: list[tuple[bytes, bytes]] = []
         self.records: dict[tuple[type[Any], str], Any] = {}
@@ -223,12 +224,12 @@ class Book:
             "version": 1,
             "ledger": self._ledger,
             "index": index,
-            "time": self._time_text,
+            "time": self._beneath.time_text,
             "actor": actor,
             "nonce": format_nonce(self._random(NONCE_BYTES)),
         }
-        if self._raw_time is not None:
-            fields["clock"] = format_time(self._raw_time)
+        if self._beneath.clock_text:
+            fields["clock"] = self._beneath.clock_text
         if people:
             fields["people"] = [self._link(subject_ref, index) for subject_ref in people]
         try:

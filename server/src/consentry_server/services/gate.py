@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import decide
 from consentry_server.core.ledger.entry import format_time
-from consentry_server.core.permit import Permit, PermitFace
 from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
-from consentry_server.core.record.facts import Box, Face, OperationRequest, Photo, Subject
+from consentry_server.core.record.facts import Face, OperationRequest, Photo
 from consentry_server.core.vocabulary import (
-    AgeBand,
-    DataCategory,
-    KnownBy,
     Outcome,
     ProcessingResult,
     Publisher,
@@ -23,14 +19,14 @@ from consentry_server.core.vocabulary import (
     SourceKind,
     Visibility,
 )
+from consentry_server.services.checks import ALLOWED, Asked, Check, Checked
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, once, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
     from consentry_server.core.law import Decision, FaceDecision, Finding
-    from consentry_server.core.record.facts import ActivePack
     from consentry_server.services.book import Book, Recorded
     from consentry_server.services.issuer import Issuer
     from consentry_server.services.keys import Keys
@@ -39,66 +35,12 @@ if TYPE_CHECKING:
     from consentry_server.services.sealing import Sealed, Sealing
     from consentry_server.services.sequencer import Sequencer
 
+R = TypeVar("R")
+
 MAX_FACES = 256
-ALLOWED = frozenset({Outcome.ALLOW, Outcome.ALLOW_NONBIOMETRIC})
 DECISION_PREFIX = "dec"
 DECISION_ID_CHARACTERS = 16
 """The index makes a decision's id unique; 80 random bits keep it from being guessed."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskedFace:
-    """One face as the caller names it.
-
-    Args:
-        subject_id: The caller's own id of the person; empty where unidentified.
-    """
-
-    subject_id: str = ""
-    known_by: KnownBy = KnownBy.UNKNOWN
-    regions: frozenset[str] = frozenset()
-    age_band: AgeBand = AgeBand.UNKNOWN
-    box: Box | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One check as the caller puts it.
-
-    Args:
-        request: Facts about the operation.
-        faces: One for each face; empty counts as one unidentified face where the operation is about faces.
-        photo_id: A stored photo, or empty.
-        photo_sha256: The photo's SHA-256, 32 bytes, or empty.
-        disclosure_evidence: Reference to a warrant, an authorisation and so on; sealed.
-        want_permit: Whether a permit is wanted where the answer allows one.
-        audience: Who will present the permit; the caller itself by default.
-        key: The request's idempotency key.
-    """
-
-    request: OperationRequest
-    faces: tuple[AskedFace, ...] = ()
-    photo_id: str = ""
-    photo_sha256: bytes = b""
-    disclosure_evidence: str = ""
-    want_permit: bool = False
-    audience: str = ""
-    key: RequestKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The answer to one check."""
-
-    decision: Decision
-    decision_id: str
-    recorded: Recorded
-    expires_at: datetime
-    packs: tuple[ActivePack, ...]
-    subject_refs: tuple[str, ...]
-    """One for each face of the decision; empty where nobody is named."""
-    permit: str = ""
-    previous_decision_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +108,37 @@ class Gate:
         Raises:
             ConsentryError: Bad input, an unknown photo, or the decision could not be recorded. Never a denial.
         """
-        lookups = [self._people.lookup(face.subject_id) if face.subject_id else b"" for face in asked.faces]
-        photo_ref = self._issuer.blind_photo(asked.photo_sha256) if asked.photo_sha256 else ""
-        evidence = await self._sealing.seal({"disclosure_evidence": asked.disclosure_evidence})
+        said = asked.disclosure_evidence
+        evidence = await self._sealing.seal({"disclosure_evidence": said}) if said else None
+        return await self._answer(caller, lambda: asked, _unchanged, evidence)
 
-        def command(book: Book) -> Checked:
-            faces = self._resolve(book, asked.faces, lookups)
+    async def answer(self, caller: Caller, read: Callable[[], Asked], write: Callable[[Checked], R]) -> R:
+        """Check a request that is still to be read and has no disclosure evidence: many are read and written at once.
+
+        Args:
+            caller: Who asks.
+            read: Reads what it asks; must not block.
+            write: Makes the answer; must not block.
+
+        Returns:
+            What ``write`` made.
+
+        Raises:
+            ConsentryError: As :meth:`check`, and what ``read`` raises.
+        """
+        return await self._answer(caller, read, write, None)
+
+    async def _answer(
+        self, caller: Caller, read: Callable[[], Asked], write: Callable[[Checked], R], evidence: Sealed | None
+    ) -> R:
+        def decided(book: Book, asked: Asked, faces: Sequence[Face], photo_ref: str) -> Checked:
             return self.decide_on(book, caller, asked, faces, photo_ref=photo_ref, evidence=evidence)
 
-        checked = await self._sequencer.submit(command)
-        return await self._with_permit(caller, asked, checked) if asked.want_permit else checked
+        check = Check(caller, read, decided, write, people=self._people, issuer=self._issuer)
+        answer = await self._sequencer.enqueue(check)
+        if answer is not None:
+            return answer
+        return check.permit(await asyncio.to_thread(self._digest, check.asked.photo_id))
 
     def decide_on(
         self,
@@ -358,43 +321,10 @@ class Gate:
             unknown_regions=self._unknown_regions,
         )
 
-    def _resolve(self, book: Book, asked: Sequence[AskedFace], lookups: Sequence[bytes]) -> list[Face]:
-        """What is known of each person; one who was never named before gets a reference and no facts."""
-        faces: list[Face] = []
-        for face, lookup in zip(asked, lookups, strict=True):
-            subject: Subject | None = None
-            if face.subject_id:
-                known = book.reference(lookup)
-                subject = book.subject(known or book.ensure_reference(lookup, new_id("sub", book.random)))
-            faces.append(Face(subject, face.known_by, face.regions, face.age_band, face.box))
-        return faces
-
     def _digest(self, photo_id: str) -> bytes:
         """A stored photo's SHA-256, kept sealed under the photo's own key; empty for no photo."""
         blob = self._sequencer.store.fetch_sealed(photo_id) if photo_id else None
         return b"" if blob is None else self._keys.open(RecordClass.PHOTO, photo_id, photo_id, blob)
-
-    async def _with_permit(self, caller: Caller, asked: Asked, checked: Checked) -> Checked:
-        """Add a permit for the faces that were allowed, if there are any and the others can be masked."""
-        allowed = [face for face in checked.decision.faces if face.outcome in ALLOWED]
-        if not allowed or not _maskable(asked, checked.decision.faces):
-            return checked
-        photo_sha256 = asked.photo_sha256 or await asyncio.to_thread(self._digest, asked.photo_id)
-        permit = Permit(
-            issuer=self._issuer.ledger,
-            audience=asked.audience or caller.name,
-            decision_id=checked.decision_id,
-            operation=asked.request.operation,
-            purpose=asked.request.purpose,
-            photo_sha256=photo_sha256.hex(),
-            faces=_permit_faces(allowed, asked.faces),
-            biometric=any(face.outcome is Outcome.ALLOW for face in allowed),
-            ledger_index=checked.recorded.index,
-            leaf_hash=checked.recorded.leaf_hash.hex(),
-            issued_at=checked.recorded.time,
-            expires_at=checked.expires_at,
-        )
-        return replace(checked, permit=self._issuer.sign_permit(permit))
 
 
 def _held_photo(book: Book, photo_id: str) -> Photo | None:
@@ -460,21 +390,11 @@ def face_again(book: Book, face: FaceOnRecord) -> Face:
     return Face(subject, face.known_by, face.regions, face.age_band, face.box)
 
 
-def _permit_faces(allowed: Sequence[FaceDecision], asked: Sequence[AskedFace]) -> tuple[PermitFace, ...]:
-    """The allowed faces that have a box; one that has none is allowed by the decision that the permit names."""
-    boxes = [(face.index, asked[face.index].box) for face in allowed if face.index < len(asked)]
-    return tuple(PermitFace(index=index, box=box) for index, box in boxes if box is not None)
-
-
-def _maskable(asked: Asked, answers: Sequence[FaceDecision]) -> bool:
-    """Whether every refused face of a photo has a box, so that it can be masked before anything is opened."""
-    if asked.request.category is not DataCategory.PHOTO and not asked.photo_id:
-        return True
-    refused = [answer.index for answer in answers if answer.outcome not in ALLOWED]
-    return all(index < len(asked.faces) and asked.faces[index].box is not None for index in refused)
-
-
 def _reaches_beyond(decision: RecordedDecision, faces: Sequence[int]) -> bool:
     """Whether processing was performed on a face that was not allowed; naming no face means all that were."""
     allowed = [place for place, face in enumerate(decision.faces) if face.outcome in ALLOWED]
     return not allowed or any(place not in allowed for place in faces)
+
+
+def _unchanged(checked: Checked) -> Checked:
+    return checked

@@ -13,6 +13,7 @@ from consentry_server.core.record.codec import from_plain, to_plain
 from consentry_server.core.record.decisions import read_decision
 from consentry_server.core.record.facts import Identifier, OperationRequest, Subject
 from consentry_server.core.vocabulary import BIOMETRIC_CATEGORIES, DataCategory, Operation, Outcome, RecordClass
+from consentry_server.services.checks import ALLOWED, Asked
 from consentry_server.services.context import (
     Answer,
     Caller,
@@ -23,7 +24,7 @@ from consentry_server.services.context import (
     remember,
     require_slug,
 )
-from consentry_server.services.gate import ALLOWED, Asked, face_again
+from consentry_server.services.gate import face_again
 from consentry_server.services.retention import key_owner
 from consentry_server.services.sealing import Sealing
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from consentry_server.core.permit import Permit
     from consentry_server.core.record.decisions import RecordedDecision
     from consentry_server.services.book import Book, Recorded
-    from consentry_server.services.gate import Checked, Gate
+    from consentry_server.services.checks import Checked
+    from consentry_server.services.gate import Gate
     from consentry_server.services.issuer import Issuer
     from consentry_server.services.keys import Keys
     from consentry_server.services.sequencer import Sequencer
@@ -157,7 +159,7 @@ class Identifiers:
             face = face_again(book, known.faces[face_index])
             asked = Asked(request=request)
             if self._gate.consider(book, request, [face]).outcome not in ALLOWED:
-                refusal = replace(asked, key=draft.key)
+                refusal = asked._replace(key=draft.key)
                 checked = self._gate.decide_on(book, caller, refusal, [face], photo_ref="")
                 return StoredIdentifier(checked, None, checked.recorded)
             checked = self._gate.decide_on(book, caller, asked, [face], photo_ref="")

@@ -6,10 +6,12 @@ Nothing here changes before the store has committed: a batch works on its own co
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import orjson
 
+from consentry_server.core.ledger.entry import format_time
 from consentry_server.core.ledger.merkle import Frontier
 from consentry_server.core.ledger.tiles import TILE_WIDTH, GrowingTree
 from consentry_server.core.record.codec import from_plain, to_plain
@@ -18,7 +20,7 @@ from consentry_server.core.record.fold import TENANT_KEY
 from consentry_server.services.ports import Batch, Head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from consentry_server.core.ledger.tiles import FullTile
@@ -43,23 +45,35 @@ KINDS: dict[type[Any], str] = {
 
 
 class Cache(Generic[K, V]):
-    """The latest committed values, bounded; the oldest entry goes first."""
+    """The latest committed values, bounded: what was not asked for since half of them came anew is forgotten."""
 
-    __slots__ = ("_held", "_limit")
+    __slots__ = ("_half", "_old", "_young")
 
     def __init__(self, limit: int) -> None:
-        self._held: dict[K, V] = {}
-        self._limit = limit
+        self._half = limit // 2
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
         """The value, or None where it is not held."""
-        return self._held.get(key)
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
 
     def put(self, key: K, value: V) -> None:
         """Hold a committed value."""
-        self._held[key] = value
-        if len(self._held) > self._limit:
-            del self._held[next(iter(self._held))]
+        self._young[key] = value
+        if len(self._young) > self._half:
+            self._old, self._young = self._young, {}
+
+
+class _Nothing(Enum):
+    """What the cache holds for a key that has no record: the store need not be asked again."""
+
+    NOTHING = 0
 
 
 class LedgerState:
@@ -80,23 +94,15 @@ class LedgerState:
 
     def begin(self, clock: datetime) -> WorkingBatch:
         """Start a batch at the clock's time, or at the last entry's where the clock is behind it."""
-        return WorkingBatch(self, clock if self.head.time is None else max(clock, self.head.time))
+        return WorkingBatch(self, clock)
 
-    def commit(self, batch: WorkingBatch) -> None:
-        """Make a batch durable, then adopt it.
-
-        Raises:
-            ConsentryError: From the store; nothing was adopted.
-        """
-        if not batch.entries and not batch.references:
-            return
-        finished = batch.finish()
-        self.store.commit(finished)
-        self.head = finished.head
+    def adopt(self, batch: WorkingBatch, head: Head) -> None:
+        """Take over a batch that was committed."""
+        self.head = head
         self.tree = batch.tree
         self.tenant = batch.tenant
         for key, record in batch.records.items():
-            self.records.put(key, record)
+            self.records.put(key, _Nothing.NOTHING if record is None else record)
         for subject_ref, chain in batch.chains.items():
             self.chains.put(subject_ref, chain)
         for lookup, subject_ref in batch.references.items():
@@ -107,11 +113,9 @@ class LedgerState:
         held = self.records.get((kind, key))
         if held is None:
             body = self.store.read_record(KINDS[kind], key)
-            if body is None:
-                return None
-            held = from_plain(kind, orjson.loads(body))
+            held = _Nothing.NOTHING if body is None else from_plain(kind, orjson.loads(body))
             self.records.put((kind, key), held)
-        return cast("T", held)
+        return None if held is _Nothing.NOTHING else cast("T", held)
 
     def _read_tenant(self) -> Tenant:
         tenant = self.record(Tenant, TENANT_KEY) or Tenant()
@@ -124,12 +128,16 @@ class WorkingBatch:
 
     Args:
         state: What was committed before.
-        now: The time of every entry in the batch.
+        clock: What the clock says.
     """
 
-    def __init__(self, state: LedgerState, now: datetime) -> None:
+    def __init__(self, state: LedgerState, clock: datetime) -> None:
+        last = state.head.time
+        behind = last is not None and clock < last
         self._state = state
-        self.now = now
+        self.now = last if last is not None and behind else clock
+        self.time_text = format_time(self.now)
+        self.clock_text = format_time(clock) if behind else ""
         self.tenant = state.tenant
         self.tree = state.tree.copy()
         self.entries: list[tuple[bytes, bytes]] = []
@@ -138,6 +146,7 @@ class WorkingBatch:
         self.chains: dict[str, tuple[int, int]] = {}
         self.references: dict[bytes, str] = {}
         self.requests: dict[bytes, KnownRequest] = {}
+        self._requests_read: dict[bytes, KnownRequest | None] = {}
         self.sealed: dict[str, bytes] = {}
         self.documents: dict[str, bytes] = {}
 
@@ -168,7 +177,15 @@ class WorkingBatch:
 
     def request(self, key: bytes) -> KnownRequest | None:
         """See ``Beneath``."""
-        return self.requests.get(key) or self._state.store.read_request(key)
+        if key in self.requests:
+            return self.requests[key]
+        if key not in self._requests_read:
+            self.expect([key])
+        return self._requests_read[key]
+
+    def expect(self, keys: Sequence[bytes]) -> None:
+        """Read at once what is known of the request ids that this batch will ask for."""
+        self._requests_read |= {**dict.fromkeys(keys), **self._state.store.read_requests(keys)}
 
     def entry_bytes(self, index: int) -> bytes | None:
         """See ``Beneath``."""
@@ -176,6 +193,11 @@ class WorkingBatch:
         if first <= index < self.size:
             return self.entries[index - first][0]
         return self._state.store.fetch_entry(index) if 0 <= index < first else None
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.entries or self.references)
 
     def absorb(self, book: Book) -> None:
         """Take over what a command recorded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.errors import ConsentryError, Reason
@@ -22,8 +22,8 @@ from consentry_server.core.vocabulary import (
     SourceKind,
     Visibility,
 )
+from consentry_server.services.checks import ALLOWED, Asked
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, refused, remember
-from consentry_server.services.gate import ALLOWED, Asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from consentry_server.core.record.decisions import RecordedDecision
     from consentry_server.services.book import Book, Recorded
-    from consentry_server.services.gate import Checked, Gate
+    from consentry_server.services.checks import Checked
+    from consentry_server.services.gate import Gate
     from consentry_server.services.issuer import Issuer
     from consentry_server.services.keys import Keys
     from consentry_server.services.people import People
@@ -312,7 +313,7 @@ class Photos:
             return found
         if self._gate.consider(book, asked.request, []).outcome in ALLOWED:
             return None
-        return self._gate.decide_on(book, caller, replace(asked, key=key), [], photo_ref="")
+        return self._gate.decide_on(book, caller, asked._replace(key=key), [], photo_ref="")
 
     async def _again(self, answer: Answer, parts: AsyncIterator[bytes | UploadEnd]) -> Uploaded:
         """A repeated upload: the same bytes get the first answer, others are refused."""

@@ -68,8 +68,9 @@ class Batch:
 class LedgerStore(Protocol):
     """One tenant's ledger and its projections.
 
-    Writing and the ``read_*`` methods happen on the one writer thread; the ``fetch_*`` methods may be called
-    from any thread at any time and see only what was committed.
+    The ledger's writer alone calls what writes and the ``read_*`` methods, one at a time; they are quick, and only
+    ``commit`` may wait for the disk. The ``fetch_*`` methods may be called from any thread at any time and see only
+    what was committed.
     """
 
     def open(self) -> Head:
@@ -85,8 +86,15 @@ class LedgerStore(Protocol):
     def close(self) -> None:
         """Finish and release every file."""
 
-    def commit(self, batch: Batch) -> None:
-        """Make the batch durable in one transaction. Returns only when it would survive a power cut.
+    def stage(self, batch: Batch) -> None:
+        """Open a transaction and write the batch into it; ``commit`` follows, and nothing else comes between.
+
+        Raises:
+            ConsentryError: as ``commit``; the transaction is closed again.
+        """
+
+    def commit(self) -> None:
+        """Make the staged batch durable. Returns only when it would survive a power cut. May run on another thread.
 
         Raises:
             ConsentryError: ``STORAGE_FULL`` when nothing was written and a later try may succeed;
@@ -105,8 +113,8 @@ class LedgerStore(Protocol):
     def read_reference(self, lookup: bytes) -> str | None:
         """The subject_ref behind a blind index, or None."""
 
-    def read_request(self, key: bytes) -> KnownRequest | None:
-        """A request id seen earlier, or None."""
+    def read_requests(self, keys: Sequence[bytes]) -> dict[bytes, KnownRequest]:
+        """Of these request ids the ones seen earlier."""
 
     def forget_requests(self, before: datetime) -> None:
         """Drop request ids answered before a time."""

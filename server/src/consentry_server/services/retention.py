@@ -27,8 +27,8 @@ from consentry_server.core.vocabulary import (
     Operation,
     RecordClass,
 )
+from consentry_server.services.checks import ALLOWED
 from consentry_server.services.context import new_id
-from consentry_server.services.gate import ALLOWED
 from consentry_server.services.photos import blob_name
 
 if TYPE_CHECKING:

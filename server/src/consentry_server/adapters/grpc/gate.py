@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
 from consentry_server.adapters.grpc import read, read_gate, write
@@ -13,9 +13,12 @@ from consentry_server.adapters.grpc.status import fault
 from consentry_server.core.errors import ConsentryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from consentry_server.adapters.grpc.servicer import Call
+    from consentry_server.services.checks import Asked, Checked
+
+T = TypeVar("T")
 
 _CHECK: Final = "/consentry.v1.GateService/Check"
 MAX_UNANSWERED: Final = 1_000
@@ -25,9 +28,9 @@ MAX_UNANSWERED: Final = 1_000
 class GateServicer(Servicer):
     """Asks before, reports after. Each method is the RPC of its name in ``gate_service.proto``."""
 
-    async def Check(self, request: pb.CheckRequest, _context: Any) -> pb.CheckResponse:  # noqa: N802 - the RPC's name
+    async def Check(self, request: pb.CheckRequest, _context: Any) -> bytes:  # noqa: N802 - the RPC's name
         """Decide one operation."""
-        return await self._check(self._call(), request)
+        return await self._check(self._call(), request, pb.CheckResponse.SerializeToString)
 
     async def BatchCheck(self, request: pb.BatchCheckRequest, _context: Any) -> pb.BatchCheckResponse:  # noqa: N802 - the RPC's name
         """Decide many operations; they wait for the ledger together and share its commits."""
@@ -78,9 +81,19 @@ class GateServicer(Servicer):
         answer = await tenant.gate.record_processing(caller, processed)
         return pb.RecordProcessingResponse(entry=write.entry(ledger, answer.recorded))
 
-    async def _check(self, call: Call, request: pb.CheckRequest) -> pb.CheckResponse:
-        asked = read_gate.check(request, call.caller, self._clock())
-        return write.check_response(call.ledger, await call.tenant.gate.check(call.caller, asked))
+    async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
+        """Decide, and answer in some form."""
+        gate, caller = call.tenant.gate, call.caller
+
+        def read() -> Asked:
+            return read_gate.check(request, caller, self._clock())
+
+        def written(checked: Checked) -> T:
+            return form(write.check_response(call.ledger, checked))
+
+        if request.disclosure_evidence:  # it is sealed first
+            return written(await gate.check(caller, read()))
+        return await gate.answer(caller, read, written)
 
     async def _streamed(self, call: Call, request: pb.StreamChecksRequest) -> pb.CheckResult:
         """Decide one item of a stream."""
@@ -93,10 +106,14 @@ class GateServicer(Servicer):
     async def _item(self, call: Call, item: pb.CheckItem) -> pb.CheckResult:
         """Decide one item of a batch; whatever is wrong with it is wrong with it alone."""
         try:
-            response = await self._check(call, item.check)
+            response = await self._check(call, item.check, _unchanged)
         except ConsentryError as error:
             return pb.CheckResult(correlation_id=item.correlation_id, status=write.item_status(error))
         except Exception:  # noqa: BLE001 - it is logged, and the other items' answers must not be lost
             hidden = fault(_CHECK, lambda: secrets.token_hex(6))
             return pb.CheckResult(correlation_id=item.correlation_id, status=write.item_status(hidden))
         return pb.CheckResult(correlation_id=item.correlation_id, response=response)
+
+
+def _unchanged(response: pb.CheckResponse) -> pb.CheckResponse:
+    return response

@@ -3,7 +3,7 @@
 A servicer is any object whose methods have the RPCs' names::
 
     async def Check(self, request: CheckRequest, context) -> CheckResponse
-    async def UploadPhoto(self, requests: AsyncIterator[UploadPhotoRequest], context) -> UploadPhotoResponse
+    async def UploadPhoto(self, requests: AsyncIterator[UploadPhotoRequest], context) -> UploadPhotoResponse | bytes
     async def OpenPhoto(self, request: OpenPhotoRequest, context) -> AsyncIterator[OpenPhotoResponse]  # with yield
 
 It raises ConsentryError, knows who calls from ``identity.caller()``, and never touches status codes.
@@ -191,8 +191,10 @@ class Method:
         async for data in requests:
             yield self._parse_one(data)
 
-    def _serialize(self, response: Message) -> bytes:
-        if not isinstance(response, self._response):
+    def _serialize(self, response: Message | bytes) -> bytes:
+        if type(response) is bytes:  # a servicer that answers many at once has done it
+            return response
+        if type(response) is not self._response:
             raise TypeError(f"{self.name} answered with a {type(response).__name__}")
         return response.SerializeToString()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from consentry.v1 import photo_pb2
 from consentry_server.adapters.grpc import read, words
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record.facts import OperationRequest
@@ -12,22 +15,23 @@ from consentry_server.core.vocabulary import (
     KnownBy,
     Operation,
     ProcessingResult,
-    Publisher,
-    SourceKind,
-    Visibility,
 )
+from consentry_server.services.checks import Asked, AskedFace
 from consentry_server.services.context import Caller, optional_slug, require_slug
-from consentry_server.services.gate import MAX_FACES, Asked, AskedFace, Processed
+from consentry_server.services.gate import MAX_FACES, Processed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from consentry.v1 import gate_service_pb2, photo_pb2
+    from consentry.v1 import gate_service_pb2
 
 MAX_BATCH: Final = 1_000
 MAX_EVIDENCE: Final = 2_000
 MAX_DETAIL: Final = 2_000
+MAX_REMEMBERED: Final = 4_096
+"""How many different operations' facts are kept read; services ask with the same few over and over."""
+_NO_SOURCE: Final = photo_pb2.Source()
 
 PHOTO_NEEDED: Final = frozenset(
     {
@@ -74,54 +78,13 @@ def check(request: gate_service_pb2.CheckRequest, caller: Caller, now: datetime)
             field whose effect this version does not have.
     """
     key = read.key(caller, "Check", request)
-    operation = words.OPERATION.read(request.operation, "operation")
-    purpose = words.PURPOSE.read(request.purpose, "purpose")
-    category = words.DATA_CATEGORY.read(request.category, "category")
-    if operation in ON_IMAGES and category not in IMAGES:
-        raise ConsentryError(
-            Reason.FIELD_INVALID, f"{operation} works on an image, and {category} is none", field="category"
-        )
-    _refuse_unbuilt(request, operation)
-    photo_id, photo_sha256 = _photo(request, category)
-    faces = _faces(request, category)
-    visibility, published_by, source_kind, captured_at = Visibility.UNKNOWN, Publisher.UNKNOWN, SourceKind.UNKNOWN, None
-    regions = read.regions(request.regions, "regions")
-    if request.HasField("source"):
-        source = request.source
-        visibility = words.VISIBILITY.read(source.visibility, "source.visibility")
-        published_by = words.PUBLISHER.read(source.published_by, "source.published_by")
-        source_kind = words.SOURCE_KIND.read(source.kind, "source.kind")
-        captured_at = capture_time(source, "source", now)
-        regions |= read.regions(source.capture_regions, "source.capture_regions")
-        refuse_venue(source, "source")
-    recipient_id = optional_slug(request.recipient_id, "recipient_id")
-    if not recipient_id and operation in RECIPIENT_NEEDED:
-        raise read.required("recipient_id", f"who gets the data by {operation}")
-    algorithm_id, algorithm_version = algorithm(request.algorithm_id, request.algorithm_version)
+    _refuse_unbuilt(request)
+    facts = _facts(request, now)
+    photo_id, photo_sha256 = _photo(request, facts.category)
     evidence = read.text(request.disclosure_evidence, "disclosure_evidence", MAX_EVIDENCE)
     return Asked(
-        request=OperationRequest(
-            operation=operation,
-            purpose=purpose,
-            category=category,
-            visibility=visibility,
-            published_by=published_by,
-            source_kind=source_kind,
-            captured_at=captured_at,
-            recipient_id=recipient_id,
-            disclosure_basis=words.DISCLOSURE_BASIS.read(request.disclosure_basis, "disclosure_basis"),
-            has_disclosure_evidence=bool(evidence),
-            consideration=words.CONSIDERATION.read(request.consideration, "consideration"),
-            regions=regions,
-            uses_face_geometry=request.uses_face_geometry if request.HasField("uses_face_geometry") else None,
-            identifies=request.identifies if request.HasField("identifies") else None,
-            stored=request.stored if request.HasField("stored") else None,
-            linked_identity=request.linked_identity if request.HasField("linked_identity") else None,
-            algorithm_id=algorithm_id,
-            algorithm_version=algorithm_version,
-            collection_method_id=optional_slug(request.collection_method_id, "collection_method_id"),
-        ),
-        faces=faces,
+        request=replace(facts, has_disclosure_evidence=True) if evidence else facts,
+        faces=_faces(request, facts.category),
         photo_id=photo_id,
         photo_sha256=photo_sha256,
         disclosure_evidence=evidence,
@@ -213,12 +176,92 @@ def refuse_venue(source: photo_pb2.Source, field: str) -> None:
         raise read.not_built(f"{field}.venue", "no active law asks about venues; leave it out")
 
 
-def _refuse_unbuilt(request: gate_service_pb2.CheckRequest, operation: Operation) -> None:
+def _facts(request: gate_service_pb2.CheckRequest, now: datetime) -> OperationRequest:
+    """Read what is said of the operation itself; all but the time of capture is the same again and again."""
+    source = request.source if request.HasField("source") else _NO_SOURCE
+    captured_at = capture_time(source, "source", now)
+    refuse_venue(source, "source")
+    facts = _same_facts(
+        request.operation,
+        request.purpose,
+        request.category,
+        source.visibility,
+        source.published_by,
+        source.kind,
+        request.recipient_id,
+        request.disclosure_basis,
+        request.consideration,
+        (
+            request.uses_face_geometry if request.HasField("uses_face_geometry") else None,
+            request.identifies if request.HasField("identifies") else None,
+            request.stored if request.HasField("stored") else None,
+            request.linked_identity if request.HasField("linked_identity") else None,
+        ),
+        request.algorithm_id,
+        request.algorithm_version,
+        request.collection_method_id,
+        tuple(request.regions),
+        tuple(source.capture_regions),
+    )
+    return facts if captured_at is None else replace(facts, captured_at=captured_at)
+
+
+@lru_cache(MAX_REMEMBERED)
+def _same_facts(
+    operation_number: int,
+    purpose: int,
+    category_number: int,
+    visibility: int,
+    published_by: int,
+    source_kind: int,
+    recipient: str,
+    disclosure_basis: int,
+    consideration: int,
+    marks: tuple[bool | None, ...],
+    algorithm_name: str,
+    algorithm_number: str,
+    collection_method: str,
+    regions: tuple[str, ...],
+    capture_regions: tuple[str, ...],
+) -> OperationRequest:
+    operation = words.OPERATION.read(operation_number, "operation")
+    category = words.DATA_CATEGORY.read(category_number, "category")
+    if operation is Operation.SERVE_MODEL:
+        raise read.required("artifact_id", "the model that is served")
+    if operation in ON_IMAGES and category not in IMAGES:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{operation} works on an image, and {category} is none", field="category"
+        )
+    recipient_id = optional_slug(recipient, "recipient_id")
+    if not recipient_id and operation in RECIPIENT_NEEDED:
+        raise read.required("recipient_id", f"who gets the data by {operation}")
+    algorithm_id, algorithm_version = algorithm(algorithm_name, algorithm_number)
+    uses_face_geometry, identifies, stored, linked_identity = marks
+    return OperationRequest(
+        operation=operation,
+        purpose=words.PURPOSE.read(purpose, "purpose"),
+        category=category,
+        visibility=words.VISIBILITY.read(visibility, "source.visibility"),
+        published_by=words.PUBLISHER.read(published_by, "source.published_by"),
+        source_kind=words.SOURCE_KIND.read(source_kind, "source.kind"),
+        recipient_id=recipient_id,
+        disclosure_basis=words.DISCLOSURE_BASIS.read(disclosure_basis, "disclosure_basis"),
+        consideration=words.CONSIDERATION.read(consideration, "consideration"),
+        regions=read.regions(regions, "regions") | read.regions(capture_regions, "source.capture_regions"),
+        uses_face_geometry=uses_face_geometry,
+        identifies=identifies,
+        stored=stored,
+        linked_identity=linked_identity,
+        algorithm_id=algorithm_id,
+        algorithm_version=algorithm_version,
+        collection_method_id=optional_slug(collection_method, "collection_method_id"),
+    )
+
+
+def _refuse_unbuilt(request: gate_service_pb2.CheckRequest) -> None:
     if request.artifact_id:
         require_slug(request.artifact_id, "artifact_id")
         raise read.not_built("artifact_id", "data sets and models cannot be recorded yet")
-    if operation is Operation.SERVE_MODEL:
-        raise read.required("artifact_id", "the model that is served")
     if request.HasField("occur_time"):
         read.time(request.occur_time, "occur_time")
         raise read.not_built("occur_time", "leave it out: the operation counts as of now")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from consentry_server.adapters.grpc.servicer import Call
     from consentry_server.services.book import Recorded
-    from consentry_server.services.gate import Checked
+    from consentry_server.services.checks import Checked
 
 
 class VaultServicer(Servicer):

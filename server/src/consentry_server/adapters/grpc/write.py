@@ -16,7 +16,7 @@ from consentry.v1 import decision_pb2, gate_service_pb2, ledger_pb2, photo_pb2
 from consentry_server.adapters.grpc import words
 from consentry_server.adapters.grpc.status import STATUS_CODES
 from consentry_server.core.law import ObligationKind
-from consentry_server.services.gate import ALLOWED
+from consentry_server.services.checks import ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from consentry_server.core.record.decisions import RecordedDecision
     from consentry_server.core.record.facts import ActivePack, Box
     from consentry_server.services.book import Recorded
-    from consentry_server.services.gate import Checked
+    from consentry_server.services.checks import Checked
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,15 +45,15 @@ _REPORT: Final = decision_pb2.Obligation(
 
 
 class _Built(NamedTuple):
-    """Messages that hold nothing but reasons, and the findings these were made of, kept so that no id is used again."""
+    """Messages of nothing but reasons and packs, and what these were made of, kept so that no id is used again."""
 
     findings: tuple[Finding, ...]
+    packs: tuple[ActivePack, ...]
     face: decision_pb2.FaceDecision
     decision: decision_pb2.Decision
 
 
 _reasons: dict[tuple[int, ...], _Built] = {}
-_packs: dict[tuple[ActivePack, ...], list[decision_pb2.PackReference]] = {}
 
 
 def timestamp(time: datetime) -> Timestamp:
@@ -154,19 +154,15 @@ def destroy_by(decisions: Iterable[FaceDecision]) -> Timestamp | None:
 
 def pack_references(active: tuple[ActivePack, ...]) -> list[decision_pb2.PackReference]:
     """Write the packs that were evaluated, by pack_id."""
-    held = _packs.get(active)
-    if held is None:
-        held = [
-            decision_pb2.PackReference(
-                pack_id=pack.pack_id,
-                version=pack.version,
-                sha256=bytes.fromhex(pack.sha256),
-                activation_index=pack.index,
-            )
-            for pack in sorted(active, key=lambda pack: pack.pack_id)
-        ]
-        _remember(_packs, active, held)
-    return held
+    return [
+        decision_pb2.PackReference(
+            pack_id=pack.pack_id,
+            version=pack.version,
+            sha256=bytes.fromhex(pack.sha256),
+            activation_index=pack.index,
+        )
+        for pack in sorted(active, key=lambda pack: pack.pack_id)
+    ]
 
 
 def item_status(error: ConsentryError) -> gate_service_pb2.ItemStatus:
@@ -180,13 +176,13 @@ def item_status(error: ConsentryError) -> gate_service_pb2.ItemStatus:
 def _write_decision(written: decision_pb2.Decision, ledger: str, checked: Checked) -> None:
     """Fill a message in its place: half the cost of making its parts and having them copied."""
     made, recorded = checked.decision, checked.recorded
-    written.CopyFrom(_built(made.reasons).decision)
+    written.CopyFrom(_built(made.reasons, checked.packs).decision)
     written.decision_id = checked.decision_id
     written.outcome = words.OUTCOME.numbers[made.outcome]
     permitted = False
     for answer, subject_ref in zip(made.faces, checked.subject_refs, strict=True):
         face = written.faces.add()
-        _write_face(face, answer)
+        _write_face(face, answer, checked.packs)
         face.subject_ref = subject_ref
         permitted = permitted or answer.outcome in ALLOWED
     if permitted:
@@ -195,34 +191,37 @@ def _write_decision(written: decision_pb2.Decision, ledger: str, checked: Checke
     entry_written.ledger, entry_written.index, entry_written.leaf_hash = ledger, recorded.index, recorded.leaf_hash
     _set_time(written.check_time, recorded.time)
     _set_time(written.expire_time, checked.expires_at)
-    written.packs.extend(pack_references(checked.packs))
     if checked.previous_decision_id:
         written.previous_decision_id = checked.previous_decision_id
 
 
-def _write_face(written: decision_pb2.FaceDecision, answer: FaceDecision) -> None:
-    written.CopyFrom(_built(answer.reasons).face)
-    written.index = answer.index
+def _write_face(written: decision_pb2.FaceDecision, answer: FaceDecision, packs: tuple[ActivePack, ...]) -> None:
+    written.CopyFrom(_built(answer.reasons, packs).face)
+    if answer.index:
+        written.index = answer.index
     written.outcome = words.OUTCOME.numbers[answer.outcome]
     for duty in answer.obligations:
         written.obligations.append(_obligation(duty))
-    written.basis_indices.extend(answer.basis)
-    written.release_ids.extend(answer.release_ids)
+    if answer.basis:
+        written.basis_indices.extend(answer.basis)
+    if answer.release_ids:
+        written.release_ids.extend(answer.release_ids)
 
 
-def _built(findings: tuple[Finding, ...]) -> _Built:
-    """Messages with these reasons, strictest first and of equal ones in the law's order, built once.
+def _built(findings: tuple[Finding, ...], packs: tuple[ActivePack, ...]) -> _Built:
+    """Messages with these packs and reasons, strictest first and of equal ones in the law's order, built once.
 
-    Findings are made once too, when their pack is compiled, so that their identity is the key.
+    Findings and the tuple of active packs are made once too, so that their identity is the key.
     """
-    key = tuple(map(id, findings))
+    key = (id(packs), *map(id, findings))
     held = _reasons.get(key)
     if held is None:
         reasons = [_reason(finding) for finding in sorted(findings, key=_strictness)]
         held = _Built(
             findings,
+            packs,
             decision_pb2.FaceDecision(reasons=reasons),
-            decision_pb2.Decision(reasons=reasons, engine_version=ENGINE_VERSION),
+            decision_pb2.Decision(reasons=reasons, packs=pack_references(packs), engine_version=ENGINE_VERSION),
         )
         _remember(_reasons, key, held)
     return held

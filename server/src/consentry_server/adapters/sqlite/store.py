@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from consentry_server.adapters.sqlite.connection import BUSY_MILLISECONDS, configure, transaction
+from consentry_server.adapters.sqlite.connection import (
+    BUSY_MILLISECONDS,
+    configure,
+    insert,
+    select,
+    transaction,
+    undone_on_error,
+)
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.merkle import EMPTY_ROOT
 from consentry_server.core.ledger.tiles import FullTile
@@ -99,40 +106,49 @@ class SqliteLedgerStore:
             self._writer.close()
             self._writer = None
 
-    def commit(self, batch: Batch) -> None:
+    def stage(self, batch: Batch) -> None:
         """See the port."""
         first = batch.head.size - len(batch.entries)
+        head = batch.head
         writer = self._write
-        with _storage_errors(), transaction(writer):
-            writer.executemany(
+        with _storage_errors(), undone_on_error(writer):
+            writer.execute("begin immediate")
+            insert(
+                writer,
                 "insert into entry values (?, ?, ?)",
-                ((first + offset, data, leaf) for offset, (data, leaf) in enumerate(batch.entries)),
+                [(first + offset, data, leaf) for offset, (data, leaf) in enumerate(batch.entries)],
             )
-            writer.executemany(
+            insert(
+                writer,
                 "insert into tile values (?, ?, ?, ?)",
-                ((tile.level, tile.number, tile.root, tile.hashes) for tile in batch.tiles),
+                [(tile.level, tile.number, tile.root, tile.hashes) for tile in batch.tiles],
             )
-            for (kind, key), body in batch.records.items():
-                if body is None:
-                    writer.execute("delete from record where kind = ? and key = ?", (kind, key))
-                else:
-                    writer.execute("insert or replace into record values (?, ?, ?)", (kind, key, body))
-            writer.executemany(
+            records = [(kind, key, body) for (kind, key), body in batch.records.items() if body is not None]
+            insert(writer, "insert or replace into record values (?, ?, ?)", records)
+            gone = [each for each, body in batch.records.items() if body is None]
+            writer.executemany("delete from record where kind = ? and key = ?", gone)
+            insert(
+                writer,
                 "insert or replace into chain values (?, ?, ?)",
-                ((subject_ref, length, last) for subject_ref, (length, last) in batch.chains.items()),
+                [(subject_ref, *chain) for subject_ref, chain in batch.chains.items()],
             )
-            writer.executemany("insert into reference values (?, ?)", batch.references.items())
-            writer.executemany(
+            insert(writer, "insert into reference values (?, ?)", list(batch.references.items()))
+            insert(
+                writer,
                 "insert or replace into request values (?, ?, ?, ?)",
-                ((key, seen.body, seen.index, _to_integer(seen.time)) for key, seen in batch.requests.items()),
+                [(key, seen.body, seen.index, _to_integer(seen.time)) for key, seen in batch.requests.items()],
             )
-            writer.executemany("insert into sealed values (?, ?)", batch.sealed.items())
-            writer.executemany("insert or ignore into document values (?, ?)", batch.documents.items())
-            head = batch.head
+            insert(writer, "insert into sealed values (?, ?)", list(batch.sealed.items()))
+            insert(writer, "insert or ignore into document values (?, ?)", list(batch.documents.items()))
             writer.execute(
                 "update head set size = ?, root = ?, frontier = ?, time = ?",
                 (head.size, head.root, b"".join(head.frontier), None if head.time is None else _to_integer(head.time)),
             )
+
+    def commit(self) -> None:
+        """See the port."""
+        with _storage_errors(), undone_on_error(self._write):
+            self._write.execute("commit")
 
     def read_record(self, kind: str, key: str) -> bytes | None:
         """See the port."""
@@ -150,10 +166,10 @@ class SqliteLedgerStore:
         """See the port."""
         return _value(str, self._write, "select subject_ref from reference where lookup = ?", (lookup,))
 
-    def read_request(self, key: bytes) -> KnownRequest | None:
+    def read_requests(self, keys: Sequence[bytes]) -> dict[bytes, KnownRequest]:
         """See the port."""
-        row = _row(self._write, "select body, idx, time from request where key = ?", (key,))
-        return None if row is None else KnownRequest(body=row[0], index=row[1], time=_from_integer(row[2]))
+        rows = select(self._write, "select key, body, idx, time from request where key in (?)", keys)
+        return {key: KnownRequest(body, index, _from_integer(time)) for key, body, index, time in rows}
 
     def forget_requests(self, before: datetime) -> None:
         """See the port."""

@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 16
 
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATETIME
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_PLAIN: Final = frozenset({str, int, bool, type(None), orjson.Fragment})
 _SHAPES_KEPT: Final = 1024
 
 
@@ -50,6 +50,21 @@ def encode(value: Mapping[str, Any] | Sequence[Any], *, max_bytes: int) -> bytes
         msg = f"{len(data)} bytes of canonical JSON are more than the {max_bytes} allowed"
         raise LedgerError(Reason.TOO_LARGE, msg)
     return data
+
+
+def fragment(value: Mapping[str, Any] | Sequence[Any]) -> orjson.Fragment:
+    """Write a part that many values share, once.
+
+    Args:
+        value: As for ``encode``.
+
+    Returns:
+        What ``encode`` takes in its place.
+
+    Raises:
+        LedgerError: as ``encode``.
+    """
+    return orjson.Fragment(_encode(value))
 
 
 def decode(data: bytes, *, max_bytes: int) -> Any:

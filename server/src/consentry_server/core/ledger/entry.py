@@ -290,6 +290,15 @@ def _is_ledger(value: str) -> bool:
     return len(value) <= _MAX_NAME_CHARACTERS and _LEDGER.fullmatch(value) is not None
 
 
+# The entries of one commit have one time.
+@lru_cache(maxsize=16)
+def _is_time(value: str) -> bool:
+    if _TIME.fullmatch(value) is None:
+        return False
+    datetime.fromisoformat(value)
+    return True
+
+
 def _require_text(name: str, value: object, form: re.Pattern[str], longest: int) -> None:
     if not isinstance(value, str) or len(value) > longest or not form.fullmatch(value):
         msg = f"{name} is not of its form: {form.pattern}, up to {longest} characters"
@@ -304,8 +313,7 @@ def _require_count(name: str, value: object, least: int) -> None:
 
 def _require_time(name: str, value: object) -> None:
     try:
-        if isinstance(value, str) and _TIME.fullmatch(value):
-            datetime.fromisoformat(value)
+        if type(value) is str and _is_time(value):
             return
     except ValueError as error:
         msg = f"{name} is not a time that exists"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from consentry_server.core.ledger.canonical import fragment
 from consentry_server.core.ledger.entry import parse_time
 from consentry_server.core.record.codec import from_plain, to_plain
 from consentry_server.core.record.facts import Box, OperationRequest
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    import orjson
+
 
 REMEMBERED_REQUESTS = 4_096
 """Services ask with the same few facts over and over."""
 
 
-@dataclass(frozen=True, slots=True)
-class FaceOnRecord:
+class FaceOnRecord(NamedTuple):
     """One face of a recorded decision.
 
     Args:
@@ -141,12 +143,12 @@ def read_decision(entry: Mapping[str, Any]) -> RecordedDecision:
 
 
 @lru_cache(REMEMBERED_REQUESTS)
-def _request_body(request: OperationRequest) -> dict[str, Any]:
-    """The facts about an operation; the algorithm in one field, ``id version``. Shared: never changed."""
+def _request_body(request: OperationRequest) -> orjson.Fragment:
+    """The facts about an operation; the algorithm in one field, ``id version``."""
     body: dict[str, Any] = to_plain(request)
     if "algorithm_id" in body:
         body["algorithm"] = f"{body.pop('algorithm_id')} {body.pop('algorithm_version', '')}".rstrip()
-    return body
+    return fragment(body)
 
 
 def _read_request(body: Mapping[str, Any]) -> OperationRequest:
