@@ -41,7 +41,8 @@ def add_period(start: datetime, months: int, days: int) -> datetime:
         return _LAST_MOMENT
     month = month % _MONTHS + 1
     day = min(start.day, calendar.monthrange(year, month)[1]) if start.day > 28 else start.day  # noqa: PLR2004 - every month has 28 days
-    return add_duration(start.replace(year=year, month=month, day=day), timedelta(days=days))
+    moved = start.replace(year, month, day)
+    return add_duration(moved, timedelta(days=days)) if days else moved
 
 
 def add_duration(start: datetime, duration: timedelta) -> datetime:
@@ -55,16 +56,21 @@ def add_duration(start: datetime, duration: timedelta) -> datetime:
 def _last_interaction(s: Situation, c: Chain) -> datetime | None:
     subject = s.subject
     if subject is not None and subject.last_interaction is not None:
-        return min(subject.last_interaction, s.now)  # an interaction in the future would postpone the date
+        last = subject.last_interaction
+        return min(last, s.now)  # an interaction in the future would postpone the date
     if c.release is not None:
         return c.release.time
     return None if s.request.captured_at is None else min(s.request.captured_at, s.now)
 
 
-def _term_end(_s: Situation, c: Chain) -> datetime | None:
+def _chain_term(c: Chain) -> datetime | None:
     if c.release is None or c.notice is None or c.notice.term is None or c.notice.term.duration is None:
         return None
     return add_duration(c.release.time, c.notice.term.duration)
+
+
+def _term_end(_s: Situation, c: Chain) -> datetime | None:
+    return _chain_term(c)
 
 
 def _release_expires(_s: Situation, c: Chain) -> datetime | None:
@@ -85,11 +91,7 @@ EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {
 
 def recheck_time(c: Chain) -> datetime | None:
     """When this chain ends by itself, if it does."""
-    known = [t for t in (_chain_term(c), None if c.release is None else c.release.expires_at) if t is not None]
-    return min(known, default=None)
-
-
-def _chain_term(c: Chain) -> datetime | None:
-    if c.release is None or c.notice is None or c.notice.term is None or c.notice.term.duration is None:
-        return None
-    return add_duration(c.release.time, c.notice.term.duration)
+    term, expiry = _chain_term(c), None if c.release is None else c.release.expires_at
+    if term is None or expiry is None:
+        return expiry if term is None else term
+    return min(term, expiry)

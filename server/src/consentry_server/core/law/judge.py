@@ -1,32 +1,40 @@
-"""One pack, asked about one face of one request.
+"""Judging: what the answers of the facts mean. One ruling for one set of answers, worked out once.
+
+Each pack is judged by itself, and the strictest answer wins.
 
 1. The first scope row that fits says whether the pack regulates the operation, cannot tell, or stays silent.
 2. A recorded, active determination may exempt; it never reaches beyond its own pack.
 3. Every rule in force is asked. Chain requirements of one group have to hold of one and the same release.
 4. In scope, with nothing that gives a basis, the answer is DENY: empty means deny.
-5. Whatever fails while it is evaluated denies.
+5. Whatever could not be answered, where it is asked for, denies.
+6. If a region is uncovered and no house pack answers either, the answer is DENY: empty means deny.
+7. DENY > REVIEW > ALLOW_NONBIOMETRIC > ALLOW.
+
+A ruling holds no fact: it names the chains, the policy and the determinations relied on by their places, and the
+dates to be counted. ``decide`` fills them in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.law.clock import add_period, recheck_time
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
-from consentry_server.core.law.plan import make_group
-from consentry_server.core.law.requirements import match_determination
+from consentry_server.core.law.plan import REGULATED
+from consentry_server.core.law.requirements import Sought, policy_in_force
 from consentry_server.core.law.rules import EVERY_RULE, Status
-from consentry_server.core.law.situation import Chain, Situation
+from consentry_server.core.law.situation import NO_CHAIN, Chain, Situation
 from consentry_server.core.vocabulary import Grade, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from consentry_server.core.law.pack import Pack
-    from consentry_server.core.law.plan import Group, Plan
-    from consentry_server.core.law.requirements import Chained
-    from consentry_server.core.law.rules import Candidate, ChainCheck, Rule, RuleText, ScopeRow
+    from consentry_server.core.law.plan import Asked, ChainAsk, PlainAsk, Plan, Section
+    from consentry_server.core.law.requirements import Chained, Plain
+    from consentry_server.core.law.rules import Duty, RuleText
     from consentry_server.core.record.facts import Determination
 
 NO_RULES: Final = Finding(
@@ -41,60 +49,80 @@ NO_RULES: Final = Finding(
     outcome=Outcome.DENY,
 )
 
-
-def strictest(findings: Sequence[Finding]) -> Outcome:
-    """The strictest outcome of some findings; DENY where there are none."""
-    found = Outcome.REVIEW if findings else Outcome.DENY
-    return Outcome.DENY if any(finding.outcome is Outcome.DENY for finding in findings) else found
+PERMITS: Final = frozenset({Outcome.ALLOW, Outcome.ALLOW_NONBIOMETRIC})
 
 
-def find_chain(s: Situation, every: Sequence[Chained]) -> Chain | None:
-    """The newest release that meets every requirement together with its own delivery and notice."""
-    for chain in s.chains:
-        for holds in every:
-            if holds(s, chain) is not True:
-                break
-        else:
-            return chain
-    return None
+class Unanswerable:
+    """Stands for the answer to a question that failed."""
 
 
-def explain_chain(s: Situation, checks: Sequence[ChainCheck], *, review: bool) -> list[Finding]:
-    """What the release that comes nearest lacks; what a delivery lacks where there is no release."""
-    best: list[Finding] | None = None
-    fewest = -1
-    for chain in s.chains or s.chains_without_release:
-        answers = [check.holds(s, chain) for check in checks]
-        missing = sum(answer is not True for answer in answers)
-        if best is None or missing < fewest:
-            fewest = missing
-            best = [
-                check.review if review else check.failed
-                for check, answer in zip(checks, answers, strict=True)
-                if answer is False
-            ]
-    return best or []
+UNANSWERABLE: Final = Unanswerable()
 
 
-_NONE: Final[frozenset[str]] = frozenset()
+class Answers(NamedTuple):
+    """What the facts said.
+
+    Args:
+        asked: The answers to the plain questions and to those for determinations.
+        chains: For each chain, newest first, its answers; None where the chains themselves could not be found.
+        released: Whether the chains have releases; where there is none they serve only to say what is missing.
+        complete: For each chain whether release, delivery and notice are all there.
+    """
+
+    asked: Mapping[Plain | Sought, object]
+    chains: Sequence[Mapping[Chained, object]] | None
+    released: bool
+    complete: Sequence[bool]
 
 
-class Verdict:
-    """What one pack says of one face; ``outcome`` is None where it is silent."""
-
-    __slots__ = ("answered", "determinations", "findings", "obligations", "outcome", "releases", "relied")
-
-    def __init__(self) -> None:
-        self.outcome: Outcome | None = None
-        self.answered = False
-        self.findings: list[Finding] = []
-        self.obligations: list[Obligation] = []
-        self.relied: list[int] = []
-        self.releases: list[str] = []
-        self.determinations: list[Determination] = []
+Date = Callable[[Situation, "Sequence[Chain]", "Mapping[Sought, Determination | None]"], "datetime | None"]
+"""Counts one date from the facts of one face."""
 
 
-def _failed(pack: Pack, text: RuleText | None) -> Finding:
+class Dated(NamedTuple):
+    """A duty with a date: the earliest of some dates, by their places in the ruling.
+
+    Of the duties of one kind the earliest counts, of equal dates the first.
+    """
+
+    kind: ObligationKind
+    dates: tuple[int, ...]
+    detail: str
+    citation: str
+    needs_date: bool
+    """Whether there is no such duty where there is no date."""
+    pack: Pack
+    text: RuleText | None
+
+
+class Ruling(NamedTuple):
+    """What follows from the answers.
+
+    Args:
+        outcome: The strictest of the packs' outcomes.
+        reasons: Every failing requirement on DENY and REVIEW; the satisfied rules otherwise.
+        permits: Whether the outcome permits; nothing of what follows is set where it does not.
+        on_policy: Whether the retention policy is part of the basis.
+        chains: The places of the chains relied on.
+        determinations: The determinations relied on.
+        dates: The dates to be counted.
+        dated: Duties with a date.
+        others: Duties without; for a text its citation, where the duty is to tell the recipient.
+    """
+
+    outcome: Outcome
+    reasons: tuple[Finding, ...]
+    permits: bool = False
+    on_policy: bool = False
+    chains: tuple[int, ...] = ()
+    determinations: tuple[Sought, ...] = ()
+    dates: tuple[Date, ...] = ()
+    dated: tuple[Dated, ...] = ()
+    others: tuple[Obligation | str, ...] = ()
+
+
+def failed(pack: Pack, text: RuleText | None) -> Finding:
+    """The finding for a rule that could not be evaluated."""
     return Finding(
         code="RULE_FAILED",
         rule_id="ENGINE-RULE-FAILED" if text is None else text.id,
@@ -108,221 +136,308 @@ def _failed(pack: Pack, text: RuleText | None) -> Finding:
     )
 
 
-class Judge:
-    """One pack, asked about one face.
+def strictest(findings: Sequence[Finding]) -> Outcome:
+    """The strictest outcome of some findings; DENY where there are none."""
+    found = Outcome.REVIEW if findings else Outcome.DENY
+    return Outcome.DENY if any(finding.outcome is Outcome.DENY for finding in findings) else found
+
+
+def unique(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Each finding once, in first-seen order; a pack makes each of its findings once, so that identity will do."""
+    return tuple({id(finding): finding for finding in findings}.values())
+
+
+class _NoAnswerError(Exception):
+    """A rule asks for something that could not be answered."""
+
+
+class _Hearing:
+    """One pack, judged by the answers.
 
     Args:
-        pack: The pack.
-        situation: The face, the operation and what is known.
+        section: What the pack asks.
+        answers: What was answered.
     """
 
-    __slots__ = ("_chain", "_current", "_failures", "_granted", "_row", "_satisfied", "_verdict", "pack", "s")
-
-    def __init__(self, pack: Pack, situation: Situation) -> None:
-        self.pack = pack
-        self.s = situation
-        self._verdict = Verdict()
+    def __init__(self, section: Section, answers: Answers) -> None:
+        self.section = section
+        self.outcome: Outcome | None = None
+        self.findings: list[Finding] = []
+        self.on_policy = False
+        self.chains: list[int] = []
+        self.determinations: list[Sought] = []
+        self.duties: list[_Duty] = []
+        self._answers = answers
         self._failures: list[Finding] = []
         self._satisfied: list[Finding] = []
         self._granted = False
-        self._chain: Chain | None = None
+        self._chain: int | None = None
         self._current: RuleText | None = None
-        self._row: ScopeRow | None = None
-
-    def run(self) -> Verdict:
-        """The pack's verdict; never raises."""
         try:
-            return self._run()
-        except Exception:  # noqa: BLE001 - whatever a rule fails with, it denies
-            verdict = Verdict()
-            verdict.answered = True
-            verdict.outcome = Outcome.DENY
-            verdict.findings = [*self._failures, _failed(self.pack, self._current)]
-            return verdict
+            self._run()
+        except _NoAnswerError:  # (5)
+            self.outcome = Outcome.DENY
+            self.findings = [*self._failures, failed(section.pack, self._current)]
 
-    def _run(self) -> Verdict:
-        s, verdict = self.s, self._verdict
-        plan = self.pack.plan(s.request.operation, s.request.category)
-        s.relied = verdict.relied
-        s.used_determinations = verdict.determinations
-        status = self._scope(plan)
-        skipped = _NONE
-        if s.tenant.determinations and (status is Status.REGULATED or status is Status.UNDETERMINED):
-            status, skipped = self._exempt(plan, status)
-        self._rules(plan, status, skipped)
-        verdict.answered = status is not Status.SILENT
-        self._conclude(plan, status)
-        return verdict
-
-    def _scope(self, plan: Plan) -> Status:
-        s = self.s
-        s.identifier = s.request.category
-        for row in plan.scope:
-            self._current = row.text
-            if (row.when is None or row.when(s)) and row.reach.runs(s.now):
-                self._row = row
-                if row.identifier is not None:
-                    s.identifier = row.identifier
-                return row.status
-        return Status.SILENT
-
-    def _exempt(self, plan: Plan, status: Status) -> tuple[Status, frozenset[str]]:
-        s, verdict = self.s, self._verdict
-        skipped: frozenset[str] = frozenset()
-        for exemption in plan.exemptions:
-            self._current = exemption.text
-            if not exemption.reach.runs(s.now) or (exemption.when is not None and not exemption.when(s)):
+    def _run(self) -> None:
+        section = self.section
+        status, skipped = self._exempt(section.status)  # (1), (2)
+        groups: dict[str, list[Asked]] = {}
+        for asked in section.rules:  # (3)
+            rule = asked.rule
+            if rule.text.id in skipped or not (rule.always or status in REGULATED):
                 continue
-            found = match_determination(
-                s,
-                exemption.kind,
-                entity_wide=exemption.entity_wide,
-                algorithm=exemption.algorithm,
-                subject=exemption.about_subject,
-            )
-            if found is None:
+            self._current = rule.text
+            before = len(self._failures)
+            self._failures += self._missing(asked.own.plain)
+            if rule.alternatives:
+                self._one_of(asked)
+            if rule.chain:
+                groups.setdefault(rule.group, []).append(asked)
+            elif len(self._failures) == before:
+                self._satisfied.append(rule.satisfied)
+        for group in groups.values():
+            self._group(group)
+        self._conclude(status)
+
+    def _is_so(self, asks: Plain | Sought | None) -> bool:
+        """Whether a plain requirement holds; what it rests on is part of the basis."""
+        if asks is None:
+            return False
+        answer = self._answers.asked[asks]
+        if answer is UNANSWERABLE:
+            raise _NoAnswerError
+        if answer is not True:
+            return False
+        if isinstance(asks, Sought):
+            self.determinations.append(asks)
+        elif asks is policy_in_force:
+            self.on_policy = True
+        return True
+
+    def _missing(self, asked: Sequence[PlainAsk]) -> list[Finding]:
+        return [ask.says for ask in asked if not self._is_so(ask.asks)]
+
+    def _exempt(self, status: Status) -> tuple[Status, frozenset[str]]:
+        skipped: frozenset[str] = frozenset()
+        for exemption in self.section.exemptions:
+            self._current = exemption.text
+            if not self._is_so(exemption.sought):
                 continue
             self._granted = True
-            verdict.determinations.append(found)
             self._satisfied.append(exemption.satisfied)
-            verdict.obligations.append(exemption.log)
+            self.duties.append(_Duty(exemption.log, exemption.text))
             if exemption.rules == EVERY_RULE:
                 return exemption.status, skipped
             skipped |= exemption.rules
         return status, skipped
 
-    def _rules(self, plan: Plan, status: Status, skipped: frozenset[str]) -> None:
-        s = self.s
-        undetermined = status is Status.UNDETERMINED
-        regulated = undetermined or status is Status.REGULATED
-        regime = ("" if self._row is None else self._row.regime) if regulated else None
-        section = plan.section(regime, skipped)
-        groups = section.fixed
-        for rule in section.single:
-            self._current = rule.text
-            if not rule.reach.runs(s.now) or (rule.when is not None and not rule.when(s)):
-                continue
-            review = undetermined and not rule.always
-            before = len(self._failures)
-            for check in rule.plain:
-                if check.holds(s) is not True:
-                    self._failures.append(check.review if review else check.failed)
-            if rule.alternatives:
-                self._one_of(rule, review=review)
-            if rule.chain:
-                held = groups.get(rule.group)
-                groups = {**groups, rule.group: make_group((rule,) if held is None else (*held.rules, rule))}
-            elif len(self._failures) == before:
-                self._satisfied.append(rule.satisfied)
-        for group in groups.values():
-            self._group(group, undetermined=undetermined)
-
-    def _one_of(self, rule: Rule, *, review: bool) -> None:
+    def _one_of(self, asked: Asked) -> None:
         """One of the rule's alternatives has to hold; only those are tried that the caller's facts point at."""
-        s, tried = self.s, False
         missing: list[Finding] = []
-        for alternative in rule.alternatives:
-            if alternative.when is not None and not alternative.when(s):
-                continue
-            tried = True
-            failing = [c.review if review else c.failed for c in alternative.plain if c.holds(s) is not True]
-            chain = find_chain(s, [check.holds for check in alternative.chain]) if alternative.chain else None
-            if alternative.chain and chain is None:
-                failing += explain_chain(s, alternative.chain, review=review)
+        for way in asked.ways:
+            failing = self._missing(way.plain)
+            place = self._find_chain(way.chain) if way.chain else None
+            if way.chain and place is None:
+                failing += self._explain_chain(way.chain)
                 failing = failing or [NO_RULES]
             if not failing:
-                self._rely(chain)
-                self._granted = self._granted or (alternative.grants and not rule.always)
+                self._rely(place)
+                self._granted = self._granted or (way.grants and not asked.rule.always)
                 return
             missing += failing
-        if tried and missing:
+        if missing:
             self._failures += missing
-        elif rule.none_fits is not None:
-            self._failures.append(rule.none_fits[1 if review else 0])
         else:
-            self._failures.append(NO_RULES)
+            self._failures.append(NO_RULES if asked.none_fits is None else asked.none_fits)
 
-    def _group(self, group: Group, *, undetermined: bool) -> None:
+    def _group(self, group: Sequence[Asked]) -> None:
         """Every chain requirement of these rules has to hold of one and the same release."""
-        always = group.rules[0].always  # a group is always asked as a whole, or not: see pack.load
-        self._current = group.rules[0].text
-        chain = find_chain(self.s, group.holds)
-        if chain is not None:
-            self._rely(chain)
+        rule = group[0].rule
+        always = rule.always  # a group is always asked as a whole, or not: see pack.load
+        self._current = rule.text
+        asked = [ask for each in group for ask in each.own.chain]
+        place = self._find_chain(asked)
+        if place is not None:
+            self._rely(place)
             self._granted = self._granted or not always
-            self._satisfied += group.satisfied
+            self._satisfied += [each.rule.satisfied for each in group]
             return
-        review = undetermined and not always
-        failing = explain_chain(self.s, group.checks, review=review)
+        review = self.section.status is Status.UNDETERMINED and not always
+        failing = self._explain_chain(asked)
         if not failing and (not self._failures or (strictest(self._failures) is not Outcome.DENY and not review)):
             failing = [NO_RULES]
         self._failures += failing
 
-    def _rely(self, chain: Chain | None) -> None:
-        if chain is None or chain.release is None or chain.delivery is None or chain.notice is None:
-            return
-        self._chain = self._chain or chain
-        self._verdict.relied += (chain.notice.index, chain.delivery.index, chain.release.index)
-        self._verdict.releases.append(chain.release.release_id)
-        due = recheck_time(chain)
-        if due is not None:
-            text = self._current
-            self._verdict.obligations.append(
-                Obligation(
-                    ObligationKind.RECHECK_BY,
-                    due,
-                    "The release or its term ends.",
-                    "" if text is None else text.citation,
-                )
-            )
+    def _of_chains(self) -> Sequence[Mapping[Chained, object]]:
+        if self._answers.chains is None:
+            raise _NoAnswerError
+        return self._answers.chains
 
-    def _conclude(self, plan: Plan, status: Status) -> None:
-        verdict, row = self._verdict, self._row
-        regulated = status is Status.REGULATED or status is Status.UNDETERMINED
+    def _find_chain(self, asked: Sequence[ChainAsk]) -> int | None:
+        """The newest release that meets every requirement together with its own delivery and notice."""
+        chains = self._of_chains()
+        for place, answers in enumerate(chains if self._answers.released else ()):
+            for ask in asked:
+                answer = answers[ask.asks]
+                if answer is UNANSWERABLE:
+                    raise _NoAnswerError
+                if answer is not True:
+                    break
+            else:
+                return place
+        return None
+
+    def _explain_chain(self, asked: Sequence[ChainAsk]) -> list[Finding]:
+        """What the release that comes nearest lacks; what a delivery lacks where there is no release."""
+        best: list[Finding] = []
+        fewest = -1
+        for answers in self._of_chains():
+            given = [answers[ask.asks] for ask in asked]
+            if UNANSWERABLE in given:
+                raise _NoAnswerError
+            missing = sum(answer is not True for answer in given)
+            if fewest < 0 or missing < fewest:
+                fewest = missing
+                best = [ask.says for ask, answer in zip(asked, given, strict=True) if answer is False]
+        return best
+
+    def _rely(self, place: int | None) -> None:
+        if place is None or not self._answers.complete[place]:
+            return
+        self._chain = place if self._chain is None else self._chain
+        self.chains.append(place)
+        text = self._current
+        citation = "" if text is None else text.citation
+        self.duties.append(
+            _Duty(
+                Obligation(ObligationKind.RECHECK_BY, None, "The release or its term ends.", citation),
+                text,
+                (_Count(_ends, 0, 0, place),),
+                needs_date=True,
+            )
+        )
+
+    def _conclude(self, status: Status) -> None:
+        row, regulated = self.section.row, status in REGULATED
         if not self._failures and regulated and not self._granted:
-            self._failures.append(NO_RULES)  # in scope, and nothing was found that gives a basis
+            self._failures.append(NO_RULES)  # (4)
         if self._failures:
             lead = None if row is None else (row.review if status is Status.UNDETERMINED else row.lead)
-            verdict.findings = self._failures if lead is None else [lead, *self._failures]
-            verdict.outcome = strictest(verdict.findings)
+            self.findings = self._failures if lead is None else [lead, *self._failures]
+            self.outcome = strictest(self.findings)
             return
-        verdict.findings = self._satisfied
+        self.findings = self._satisfied
         if status is Status.NONBIOMETRIC:
-            verdict.outcome = Outcome.ALLOW_NONBIOMETRIC
+            self.outcome = Outcome.ALLOW_NONBIOMETRIC
             if row is not None and row.status is Status.NONBIOMETRIC:
-                verdict.findings = [row.satisfied, *self._satisfied]
-                verdict.obligations.append(row.log)
+                self.findings = [row.satisfied, *self._satisfied]
+                self.duties.append(_Duty(row.log, row.text))
         elif status is not Status.SILENT:
-            verdict.outcome = Outcome.ALLOW
+            self.outcome = Outcome.ALLOW
         if regulated:
-            self._duties(plan)
-        for found in verdict.determinations:
-            verdict.relied += (found.index, found.approved_index)
-            verdict.obligations.append(
-                Obligation(
-                    ObligationKind.RECHECK_BY, found.expires_at, "The determination expires.", "Recorded determination"
-                )
-            )
+            self.duties += [self._duty(duty) for duty in self.section.duties]
+        text = self._current
+        for sought in self.determinations:
+            made = Obligation(ObligationKind.RECHECK_BY, None, "The determination expires.", "Recorded determination")
+            self.duties.append(_Duty(made, text, (_Count(sought, 0, 0, None),)))
 
-    def _duties(self, plan: Plan) -> None:
-        s, chain = self.s, self._chain or Chain(None, None, None)
-        for duty in plan.duties:
-            self._current = duty.text
-            if not duty.reach.runs(s.now) or (duty.when is not None and not duty.when(s)):
-                continue
-            if duty.kind is ObligationKind.TELL_RECIPIENT:
-                made = Obligation(duty.kind, None, s.request.recipient_id, duty.text.citation)
-            else:
-                made = self._destroy_by(duty.detail, duty.text.citation, duty.candidates, chain)
-            self._verdict.obligations.append(made)
+    def _duty(self, duty: Duty) -> _Duty:
+        made = Obligation(duty.kind, None, duty.detail, duty.text.citation)
+        counts = tuple(_Count(c.event, c.months, c.days, self._chain) for c in duty.candidates)
+        return _Duty(made, duty.text, counts)
 
-    def _destroy_by(self, detail: str, citation: str, candidates: Sequence[Candidate], chain: Chain) -> Obligation:
-        due: datetime | None = None
-        for candidate in candidates:
-            start = candidate.event(self.s, chain)
-            if start is None:
+
+class _Count(NamedTuple):
+    """A date: an event of a chain and a period after it, or the end of a determination."""
+
+    event: Callable[[Situation, Chain], datetime | None] | Sought
+    months: int
+    days: int
+    chain: int | None
+
+    def date(self) -> Date:
+        """How it is counted."""
+        event, months, days, place = self
+        if isinstance(event, Sought):
+            return lambda _s, _chains, found: _expiry(found, event)
+        if not months and not days:
+            return lambda s, chains, _: event(s, NO_CHAIN if place is None else chains[place])
+
+        def count(s: Situation, chains: Sequence[Chain], _: object) -> datetime | None:
+            start = event(s, NO_CHAIN if place is None else chains[place])
+            return None if start is None else add_period(start, months, days)
+
+        return count
+
+
+class _Duty(NamedTuple):
+    """An obligation as one pack makes it, its date still to be counted."""
+
+    made: Obligation
+    text: RuleText | None
+    counts: tuple[_Count, ...] = ()
+    needs_date: bool = False
+
+
+def _ends(_s: Situation, chain: Chain) -> datetime | None:
+    return recheck_time(chain)
+
+
+def _expiry(found: Mapping[Sought, Determination | None], sought: Sought) -> datetime | None:
+    determination = found[sought]
+    return None if determination is None else determination.expires_at
+
+
+def rule_on(plan: Plan, answers: Answers) -> Ruling:
+    """Say what follows from the answers.
+
+    Args:
+        plan: What the packs ask.
+        answers: What the facts said.
+
+    Returns:
+        The ruling.
+    """
+    heard = [_Hearing(section, answers) for section in plan.sections]
+    outcomes = [each.outcome for each in heard if each.outcome is not None]
+    outcome = max(outcomes, key=lambda o: o.strictness, default=Outcome.DENY)  # (7)
+    if not outcomes or not plan.answered or outcome not in PERMITS:
+        found = [f for each in heard if each.outcome in {Outcome.DENY, Outcome.REVIEW} for f in each.findings]
+        if not outcomes or not plan.answered:  # (6)
+            return Ruling(Outcome.DENY, unique([*found, NO_RULES]))
+        return Ruling(outcome, unique(found))
+    dates: dict[_Count, int] = {}
+    dated: list[Dated] = []
+    others: list[Obligation | str] = []
+    for each in heard:
+        for made, text, counts, needs_date in each.duties:
+            if made.kind in _EARLIEST_COUNTS:
+                places = tuple(dates.setdefault(count, len(dates)) for count in counts)
+                dated.append(Dated(made.kind, places, made.detail, made.citation, needs_date, each.section.pack, text))
                 continue
-            date = add_period(start, candidate.months, candidate.days) if candidate.months or candidate.days else start
-            if due is None or date < due:
-                due = date
-        return Obligation(ObligationKind.DESTROY_BY, due, detail, citation)
+            other = made.citation if made.kind is ObligationKind.TELL_RECIPIENT else made
+            if other not in others:
+                others.append(other)
+    return Ruling(
+        outcome=outcome,
+        reasons=unique([finding for each in heard for finding in each.findings]),
+        permits=True,
+        on_policy=any(each.on_policy for each in heard),
+        chains=tuple(dict.fromkeys(place for each in heard for place in each.chains)),
+        determinations=tuple(dict.fromkeys(sought for each in heard for sought in each.determinations)),
+        dates=tuple(count.date() for count in dates),
+        dated=tuple(_first_of_each(dated)),
+        others=tuple(others),
+    )
+
+
+_EARLIEST_COUNTS: Final = frozenset({ObligationKind.DESTROY_BY, ObligationKind.RECHECK_BY})
+
+
+def _first_of_each(dated: Sequence[Dated]) -> list[Dated]:
+    """Of duties of one kind with the very same dates only the first can count."""
+    found: dict[tuple[ObligationKind, tuple[int, ...]], Dated] = {}
+    for each in dated:
+        found.setdefault((each.kind, each.dates), each)
+    return list(found.values())

@@ -1,4 +1,4 @@
-"""What the law answers: frozen results that say why.
+"""What the law answers: immutable results that say why.
 
 A denial is a result like any other. Every reason names the pack, the rule, its version, its citation and how far
 the rule's text was confirmed, and says in one sentence what is wrong and what would put it right.
@@ -7,7 +7,7 @@ the rule's text was confirmed, and says in one sentence what is wrong and what w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from consentry_server.core.vocabulary import Grade, Outcome, Words
 
@@ -59,8 +59,7 @@ ReasonGiven = Finding
 """A reason of the whole decision; the same value as the face's finding that it comes from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Obligation:
+class Obligation(NamedTuple):
     """One duty that comes with a permission.
 
     Args:
@@ -76,8 +75,7 @@ class Obligation:
     citation: str
 
 
-@dataclass(frozen=True, slots=True)
-class FaceDecision:
+class FaceDecision(NamedTuple):
     """The answer for one face.
 
     Args:
@@ -91,7 +89,7 @@ class FaceDecision:
         regions: The regions that were looked at, sorted.
     """
 
-    index: int
+    index: int  # type: ignore[assignment] # hides tuple.index, which nobody needs here
     outcome: Outcome
     reasons: tuple[Finding, ...]
     obligations: tuple[Obligation, ...]
@@ -101,8 +99,7 @@ class FaceDecision:
     regions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer for a whole request.
 
     Args:

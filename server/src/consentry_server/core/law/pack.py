@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law.cases import Case, read_case
-from consentry_server.core.law.plan import Parts, Plan
+from consentry_server.core.law.circumstances import Question
 from consentry_server.core.law.reading import Groups, Table
 from consentry_server.core.law.rules import (
     EVERY_RULE,
     Exemption,
     Head,
+    Parts,
     Requirement,
     Rule,
     RuleText,
@@ -85,16 +86,20 @@ class Pack:
     reach: frozenset[str]
     starts: datetime
     ends: datetime | None
-    _parts: Parts = field(repr=False)
-    _plans: dict[tuple[Operation, DataCategory], Plan] = field(default_factory=dict, repr=False)
-    """Filled on first use: the same plan for the same key, so that it is no state."""
+    parts: Parts = field(repr=False)
+    reads: frozenset[str]
+    """The circumstances that any part of the pack looks at."""
+    turns: frozenset[datetime]
+    """The times at which the pack or a part of it comes into force or goes out of it."""
+    _about: dict[tuple[Operation, DataCategory], Parts] = field(default_factory=dict, repr=False)
+    """Filled on first use: the same parts for the same key, so that it is no state."""
 
-    def plan(self, operation: Operation, category: DataCategory) -> Plan:
-        """The parts that concern this operation on this category."""
+    def parts_about(self, operation: Operation, category: DataCategory) -> Parts:
+        """The parts that are about this operation on this category."""
         key = (operation, category)
-        found = self._plans.get(key)
+        found = self._about.get(key)
         if found is None:
-            found = self._plans[key] = Plan(self._parts, operation, category)
+            found = self._about[key] = self.parts.meeting(operation, category)
         return found
 
     def runs(self, now: datetime) -> bool:
@@ -124,6 +129,22 @@ def _groups(file: Table) -> dict[str, Groups]:
         part.done()
     table.done()
     return found
+
+
+def _reads(parts: Parts) -> frozenset[str]:
+    asked: list[Question | None] = [part.when for part in parts.every]
+    for rule in parts.rules:
+        asked += [alternative.when for alternative in rule.alternatives]
+        for checks in (rule.plain, *(alternative.plain for alternative in rule.alternatives)):
+            asked += [check.asks for check in checks if isinstance(check.asks, Question)]
+    return frozenset[str]().union(*(question.reads for question in asked if question is not None))
+
+
+def _turns(head: Head, ends: date | None, parts: Parts) -> frozenset[datetime]:
+    reaches = [part.reach for part in parts.every]
+    times = [midnight(head.effective_from), None if ends is None else midnight(ends)]
+    times += [time for reach in reaches if reach.timed for time in (reach.starts, reach.ends)]
+    return frozenset(time for time in times if time is not None)
 
 
 def _unique(file: Table, parts: list[RuleText]) -> None:
@@ -229,13 +250,9 @@ def load(data: bytes, *, name: str) -> Pack:
     duties = tuple(read_duty(table, head) for table in file.tables("obligation"))
     cases = tuple(read_case(table) for table in file.tables("case", required=True))
     file.done()
-    parts = [
-        *(p.text for p in rules),
-        *(p.text for p in exemptions),
-        *(p.text for p in scope),
-        *(p.text for p in duties),
-    ]
-    _unique(file, parts)
+    parts = Parts(rules, exemptions, scope, duties)
+    texts = [part.text for part in parts.every]
+    _unique(file, texts)
     _used(rules, exemptions, scope, file)
     _codes(rules, scope, file)
     if len({case.id for case in cases}) != len(cases):
@@ -251,11 +268,13 @@ def load(data: bytes, *, name: str) -> Pack:
         effective_to=ends,
         source=source,
         evaluated_as_of=evaluated,
-        rules=tuple(parts),
+        rules=tuple(texts),
         cases=cases,
         everywhere=everywhere,
         reach=frozenset() if everywhere else reach(regions),
         starts=midnight(starts),
         ends=None if ends is None else midnight(ends),
-        _parts=Parts(scope, rules, exemptions, duties),
+        parts=parts,
+        reads=_reads(parts),
+        turns=_turns(head, ends, parts),
     )

@@ -10,14 +10,15 @@ from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.law.clock import EVENTS, Event
-from consentry_server.core.law.conditions import Condition, read_when
+from consentry_server.core.law.conditions import read_when
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
-from consentry_server.core.law.requirements import CHAIN, PLAIN, Chained, Plain
+from consentry_server.core.law.requirements import CHAIN, PLAIN, Chained, PerIdentifier, Plain, Sought
 from consentry_server.core.vocabulary import DataCategory, DeterminationKind, Grade, Operation, Outcome, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from consentry_server.core.law.circumstances import Question
     from consentry_server.core.law.reading import Table
     from consentry_server.core.law.situation import Chain, Situation
 
@@ -54,10 +55,10 @@ class RuleText:
 
 
 class Requirement(NamedTuple):
-    """One named requirement of a pack; exactly one of the two functions is set."""
+    """One named requirement of a pack; exactly one of the first two is set."""
 
-    plain: Plain | None
-    chained: Chained | None
+    plain: Question | Plain | Sought | None
+    chained: Chained | PerIdentifier | None
     code: str
     text: str
     remedy: str
@@ -68,7 +69,7 @@ class Requirement(NamedTuple):
 class PlainCheck(NamedTuple):
     """A plain requirement of one rule, with what to say where it fails."""
 
-    holds: Plain
+    asks: Question | Plain | Sought
     failed: Finding
     review: Finding
 
@@ -76,16 +77,16 @@ class PlainCheck(NamedTuple):
 class ChainCheck(NamedTuple):
     """A chain requirement of one rule, with what to say where it fails."""
 
-    holds: Chained
+    asks: Chained | PerIdentifier
     failed: Finding
     review: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Alternative:
     """One of several ways to satisfy a rule."""
 
-    when: Condition | None
+    when: Question | None
     plain: tuple[PlainCheck, ...]
     chain: tuple[ChainCheck, ...]
     grants: bool
@@ -113,13 +114,13 @@ class Reach:
         return not self.timed or (self.starts <= now and (self.ends is None or now < self.ends))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ScopeRow:
     """One row of the scope table; the first row that fits decides."""
 
     text: RuleText
     reach: Reach
-    when: Condition | None
+    when: Question | None
     status: Status
     identifier: DataCategory | None
     regime: str
@@ -130,13 +131,13 @@ class ScopeRow:
     log: Obligation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One rule: when it applies, what it requires, and what follows otherwise."""
 
     text: RuleText
     reach: Reach
-    when: Condition | None
+    when: Question | None
     always: bool
     """Asked whatever the scope table says."""
     regime: str
@@ -150,17 +151,14 @@ class Rule:
     satisfied: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Exemption:
     """What a recorded, active determination takes out of this law."""
 
     text: RuleText
     reach: Reach
-    when: Condition | None
-    kind: DeterminationKind
-    entity_wide: bool
-    algorithm: bool
-    about_subject: bool
+    when: Question | None
+    sought: Sought
     rules: frozenset[str]
     status: Status
     satisfied: Finding
@@ -176,16 +174,40 @@ class Candidate(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Duty:
     """One obligation that comes with a permission."""
 
     text: RuleText
     reach: Reach
-    when: Condition | None
+    when: Question | None
     kind: ObligationKind
     candidates: tuple[Candidate, ...]
     detail: str
+
+
+class Parts(NamedTuple):
+    """All parts of a pack, each sort in the file's order."""
+
+    rules: tuple[Rule, ...]
+    exemptions: tuple[Exemption, ...]
+    scope: tuple[ScopeRow, ...]
+    duties: tuple[Duty, ...]
+
+    @property
+    def every(self) -> tuple[Rule | Exemption | ScopeRow | Duty, ...]:
+        """All of them."""
+        return (*self.rules, *self.exemptions, *self.scope, *self.duties)
+
+    def meeting(self, operation: Operation, category: DataCategory) -> Parts:
+        """The parts that are about this operation on this category."""
+        rules, exemptions, scope, duties = self
+        return Parts(
+            tuple(part for part in rules if part.reach.meets(operation, category)),
+            tuple(part for part in exemptions if part.reach.meets(operation, category)),
+            tuple(part for part in scope if part.reach.meets(operation, category)),
+            tuple(part for part in duties if part.reach.meets(operation, category)),
+        )
 
 
 class Head(NamedTuple):
@@ -374,10 +396,12 @@ def read_exemption(table: Table, head: Head) -> Exemption:
         text=text,
         reach=_reach(table, head, text),
         when=read_when(table),
-        kind=table.word("determination", DeterminationKind),
-        entity_wide=table.flag("entity_wide", default=False),
-        algorithm=table.flag("algorithm", default=False),
-        about_subject=table.flag("about_subject", default=False),
+        sought=Sought(
+            kind=table.word("determination", DeterminationKind),
+            entity_wide=table.flag("entity_wide", default=False),
+            algorithm=table.flag("algorithm", default=False),
+            about_subject=table.flag("about_subject", default=False),
+        ),
         rules=rules,
         status=status,
         satisfied=_finding(

@@ -6,25 +6,16 @@ are looked at as one chain: requirements that hold of different releases never a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
-from consentry_server.core.vocabulary import (
-    EU_MEMBERS,
-    REGIONS,
-    AgeBand,
-    DataCategory,
-    DisclosureBasis,
-    KnownBy,
-    Operation,
-    SignerRole,
-)
+from consentry_server.core.vocabulary import EU_MEMBERS, REGIONS, AgeBand, KnownBy, SignerRole
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from consentry_server.core.record.facts import (
         Delivery,
-        Determination,
         Face,
         Notice,
         OperationRequest,
@@ -34,23 +25,28 @@ if TYPE_CHECKING:
         Tenant,
     )
 
-LEAVING = frozenset({Operation.DISCLOSE, Operation.SELL, Operation.LEASE, Operation.TRADE})
-"""Operations that by themselves take data out of the tenant's hands."""
-
-TRANSIENT = frozenset(
-    {Operation.DETECT_FACES, Operation.EXTRACT_TEMPLATE, Operation.ANALYZE_ATTRIBUTES, Operation.CHECK_QUALITY}
-)
-"""Operations that may leave nothing behind, if the caller says so; every other one keeps or uses what is kept."""
-
-_AGE_ORDER = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT)
+_NOT_KNOWN: Final = KnownBy.UNKNOWN
+_AGE_ORDER = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT, AgeBand.UNKNOWN)
+_YOUNGER: Final = {(one, other): min(one, other, key=_AGE_ORDER.index) for one, other in product(AgeBand, AgeBand)}
 
 
-class Chain(NamedTuple):
-    """A release, the delivery it refers to, and the notice that was delivered; what is missing is None."""
+class Chain:
+    """A release, the delivery it refers to, and the notice that was delivered; what is missing is None.
 
-    release: Release | None
-    delivery: Delivery | None
-    notice: Notice | None
+    Treated as immutable; a plain class, since one is made for each release of each decision.
+    """
+
+    __slots__ = ("delivery", "is_complete", "notice", "release")
+
+    def __init__(self, release: Release | None, delivery: Delivery | None, notice: Notice | None) -> None:
+        self.release = release
+        self.delivery = delivery
+        self.notice = notice
+        self.is_complete = release is not None and delivery is not None and notice is not None
+        """Whether it can be relied on."""
+
+
+NO_CHAIN: Final = Chain(None, None, None)
 
 
 def parent(region: str) -> str | None:
@@ -84,8 +80,7 @@ def regions_of(request: OperationRequest, face: Face, unknown_regions: frozenset
 
 def age_of(face: Face) -> AgeBand:
     """The younger of what is on record and what the caller says; unknown only where both are."""
-    said = {face.age_band, face.subject.age_band if face.subject is not None else AgeBand.UNKNOWN}
-    return next((band for band in _AGE_ORDER if band in said), AgeBand.UNKNOWN)
+    return face.age_band if face.subject is None else _YOUNGER[face.age_band, face.subject.age_band]
 
 
 def policy_in_force(tenant: Tenant, now: datetime) -> RetentionPolicy | None:
@@ -101,78 +96,32 @@ def policy_in_force(tenant: Tenant, now: datetime) -> RetentionPolicy | None:
         held = latest.get(policy.policy_id)
         if held is None or (policy.version, policy.index) > (held.version, held.index):
             latest[policy.policy_id] = policy
-    complete = [p for p in latest.values() if p.has_schedule and p.has_destruction_guidelines and p.url]
-    return max(complete, key=lambda p: p.index, default=None)
+    found: RetentionPolicy | None = None
+    for policy in latest.values():
+        if not (policy.has_schedule and policy.has_destruction_guidelines and policy.url):
+            continue
+        if found is None or policy.index > found.index:
+            found = policy
+    return found
 
 
-class Situation:
-    """Everything a predicate may look at, for one face; made anew for each decision.
+class Moment:
+    """What all faces of one request share.
 
     Args:
         request: What the caller is about to do.
-        face: Whose face it is, as far as known.
         tenant: What is known of the tenant.
         now: The ledger's clock.
-        regions: What ``regions_of`` gave.
     """
 
-    __slots__ = (
-        "_chains",
-        "_policy",
-        "_policy_known",
-        "age",
-        "face",
-        "identifier",
-        "leaves",
-        "linked",
-        "now",
-        "person",
-        "regions",
-        "relied",
-        "request",
-        "subject",
-        "tenant",
-        "uncovered",
-        "used_determinations",
-    )
+    __slots__ = ("_policy", "_policy_known", "now", "request", "tenant")
 
-    def __init__(
-        self, request: OperationRequest, face: Face, tenant: Tenant, now: datetime, regions: frozenset[str]
-    ) -> None:
+    def __init__(self, request: OperationRequest, tenant: Tenant, now: datetime) -> None:
         self.request = request
-        self.face = face
         self.tenant = tenant
         self.now = now
-        self.regions = regions
-        self.subject: Subject | None = face.subject
-        self.person: Subject | None = face.subject if face.known_by is not KnownBy.UNKNOWN else None
-        """The subject, where it is also known how the caller knows whose face it is."""
-        self.age = age_of(face)
-        self.linked: bool | None = (
-            True
-            if face.subject is not None or request.category is DataCategory.GOV_ID_IMAGE
-            else request.linked_identity
-        )
-        """Identity data beside the scan; a named face or an ID document is that, whatever the caller says."""
-        self.leaves = (
-            request.operation in LEAVING
-            or bool(request.recipient_id)
-            or request.disclosure_basis is not DisclosureBasis.NONE
-        )
-        self.uncovered = True
-        """Whether some region has no law pack that answers for this operation; set before house packs are asked."""
-        self.identifier: DataCategory = request.category
-        """What a notice and a release have to cover, as the pack's scope row says."""
-        self.relied: list[int] = []
-        self.used_determinations: list[Determination] = []
-        self._chains: tuple[Chain, ...] | None = None
         self._policy: RetentionPolicy | None = None
         self._policy_known = False
-
-    @property
-    def keeps(self) -> bool:
-        """Whether anything is kept, or what is kept is used; unknown counts as kept."""
-        return self.request.stored is not False or self.request.operation not in TRANSIENT
 
     @property
     def policy(self) -> RetentionPolicy | None:
@@ -182,31 +131,29 @@ class Situation:
             self._policy_known = True
         return self._policy
 
-    @property
-    def chains(self) -> tuple[Chain, ...]:
-        """The chains of this person's releases, newest first."""
-        if self._chains is None:
-            subject = self.subject
-            self._chains = () if subject is None else tuple(self._chain(subject, r) for r in _newest(subject.releases))
-        return self._chains
+
+class Situation:
+    """Everything a requirement may look at, for one face.
+
+    Args:
+        moment: What all faces of the request share.
+        face: Whose face it is, as far as known.
+    """
+
+    __slots__ = ("age", "face", "moment", "now", "request", "subject")
+
+    def __init__(self, moment: Moment, face: Face) -> None:
+        self.moment = moment
+        self.face = face
+        self.request = moment.request
+        self.now = moment.now
+        self.subject: Subject | None = face.subject
+        self.age = age_of(face)
 
     @property
-    def chains_without_release(self) -> tuple[Chain, ...]:
-        """The deliveries on record, newest first, for saying what else is missing where there is no release."""
-        if self.subject is None:
-            return ()
-        found = sorted(self.subject.deliveries, key=lambda d: d.index, reverse=True)
-        notices = self.tenant.notices
-        return tuple(Chain(None, d, notices.get((d.notice_id, d.notice_version))) for d in found) or (
-            Chain(None, None, None),
-        )
-
-    def _chain(self, subject: Subject, release: Release) -> Chain:
-        for delivery in subject.deliveries:
-            if delivery.delivery_id == release.delivery_id:
-                notice = self.tenant.notices.get((delivery.notice_id, delivery.notice_version))
-                return Chain(release, delivery, notice)
-        return Chain(release, None, None)
+    def person(self) -> Subject | None:
+        """The subject, where it is also known how the caller knows whose face it is."""
+        return None if self.face.known_by is _NOT_KNOWN else self.subject
 
     @property
     def shows_sign_of_child(self) -> bool:
@@ -223,7 +170,28 @@ class Situation:
         )
 
 
-def _newest(releases: tuple[Release, ...]) -> tuple[Release, ...]:
-    if len(releases) < 2:  # noqa: PLR2004 - one release needs no sorting
-        return releases
-    return tuple(sorted(releases, key=lambda r: r.index, reverse=True))
+def chains_of(subject: Subject, tenant: Tenant) -> list[Chain]:
+    """The chains of this person's releases, newest first.
+
+    Where there is no release: the deliveries on record, newest first, for saying what else is missing.
+    """
+    notices = tenant.notices
+    deliveries = subject.deliveries
+    releases = subject.releases
+    count = len(releases)
+    if count == 0:
+        told = sorted(deliveries, key=lambda delivery: delivery.index, reverse=True)
+        return [Chain(None, d, notices.get((d.notice_id, d.notice_version))) for d in told] or [NO_CHAIN]
+    if count > 1:
+        releases = tuple(sorted(releases, key=lambda release: release.index, reverse=True))
+    found: list[Chain] = []
+    for release in releases:
+        wanted = release.delivery_id
+        for delivery in deliveries:
+            if delivery.delivery_id == wanted:
+                notice = notices.get((delivery.notice_id, delivery.notice_version))
+                found.append(Chain(release, delivery, notice))
+                break
+        else:
+            found.append(Chain(release, None, None))
+    return found
