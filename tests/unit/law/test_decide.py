@@ -227,6 +227,21 @@ def test_regions_where_the_residence_is_unknown() -> None:
     assert regions_of(request, STRANGER, frozenset({"US-TX"})) == {"US-TX", "US-OH"}
 
 
+def test_regions_of_an_unidentified_face_are_the_stated_one_and_the_configured_set() -> None:
+    """Saying that a stranger lives where no release is asked for does not make it so."""
+    stated = Face(subject=None, regions=frozenset({"US-OH"}))
+    assert regions_of(make_request(), stated, frozenset({"US-TX"})) == {"US-OH", "US-TX"}
+    request = make_request(Operation.DETECT_FACES, uses_face_geometry=False, identifies=False, stored=False)
+    lax = load_pack(
+        SMALL.replace('is = "REGULATED"', 'is = "NONBIOMETRIC"')
+        .replace('["ENROLL", "VERIFY"]', '["DETECT_FACES"]')
+        .encode(),
+        name="lax.toml",
+    )
+    assert ask(request, stated, packs=(lax, IL), unknown=frozenset({"US-OH"})).outcome is Outcome.ALLOW_NONBIOMETRIC
+    assert ask(request, stated, packs=(lax, IL), unknown=ILLINOIS).outcome is Outcome.REVIEW
+
+
 def test_a_country_that_names_no_state_adds_the_configured_states() -> None:
     face = Face(Subject("s", regions=frozenset({"US"})))
     assert regions_of(make_request(), face, frozenset({"US-IL", "EU"})) == {"US", "US-IL"}

@@ -106,7 +106,7 @@ def test_the_house_baseline_regulates_what_illinois_does_and_more(operation: Ope
     stranger = Face(None, regions=OHIO)
     for request in cells(operation, purpose):
         kind = what_is_it(request, stranger)
-        assert ask(request, stranger, TENANT).outcome is KINDS[kind], request
+        assert ask(request, stranger, TENANT, unknown=OHIO).outcome is KINDS[kind], request
         mine = what_is_it(request, whole)
         expected = Outcome.ALLOW_NONBIOMETRIC if mine == "photo" else Outcome.ALLOW
         assert ask(request, whole, TENANT).outcome is expected, request
@@ -120,7 +120,7 @@ def test_where_no_pack_answers_nothing_biometric_leaves_or_trains_without_consen
     stranger = Face(None, regions=OHIO)
     for request in cells(operation, Purpose.SAFETY_MODERATION):
         if what_is_it(request, stranger) != "photo":
-            assert ask(request, stranger, TENANT).outcome in {Outcome.DENY, Outcome.REVIEW}, request
+            assert ask(request, stranger, TENANT, unknown=OHIO).outcome in {Outcome.DENY, Outcome.REVIEW}, request
         if operation is not Operation.TRAIN_MODEL and what_is_it(request, stranger) == "identifier":
             assert ask(request, released(frozenset(DataCategory), OHIO), TENANT).outcome is Outcome.DENY, request
 
@@ -198,7 +198,7 @@ def test_what_a_determination_reaches(kind: DeterminationKind, variant: str) -> 
             assert ask(request, face, tenant, packs=(IL,)).outcome in outcomes(opinion), (request, face)
         if operation in HOUSE_ASKS_MORE:
             continue
-        baseline = ask(request, ohio, tenant, packs=(HOUSE,)).outcome
+        baseline = ask(request, ohio, tenant, packs=(HOUSE,), unknown=OHIO).outcome
         if kind is not DeterminationKind.NONBIOMETRIC:
             tenant = replace(tenant, determinations=())
         opinion = illinois(request, ohio, tenant, NOW)

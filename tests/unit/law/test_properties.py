@@ -59,6 +59,15 @@ def test_where_the_residence_is_unknown_the_place_of_the_operation_never_replace
     assert elsewhere.ask(unknown=unknown, packs=TWO_LAWS).outcome.strictness >= before.outcome.strictness
 
 
+@settings(max_examples=200)
+@given(world=worlds(), stated=st.sets(SOME_REGIONS))
+def test_stating_where_a_stranger_lives_never_loosens(world: World, stated: set[str]) -> None:
+    unknown = frozenset({"US-IL", "US-TX"})
+    before = replace(world, face=STRANGER).ask(unknown=unknown, packs=TWO_LAWS)
+    after = replace(world, face=replace(STRANGER, regions=frozenset(stated))).ask(unknown=unknown, packs=TWO_LAWS)
+    assert after.outcome.strictness >= before.outcome.strictness
+
+
 @settings(max_examples=300)
 @given(world=worlds(), data=st.data())
 def test_removing_or_withdrawing_a_release_never_permits(world: World, data: st.DataObject) -> None:

@@ -65,13 +65,14 @@ def regions_of(request: OperationRequest, face: Face, unknown_regions: frozenset
     """The regions whose law has to be looked at for one face.
 
     1. Where the person lives: what is on record and what the caller adds. If nothing is known of that, the
-       configured set takes its place.
+       configured set takes its place. Of an unidentified face nothing is known, whatever the caller says of it:
+       the configured set is looked at too.
     2. Where the operation happens or the photo was taken (``request.regions``) is added, never put instead.
     3. ``US`` alone names no state, so the configured states are added.
 
     Source: statutes.md 11, combination rule (residence claim, capture location, venue; unknown means the set).
     """
-    home = face.regions if face.subject is None else face.subject.regions | face.regions  # (1)
+    home = face.regions | (unknown_regions if face.subject is None else face.subject.regions)  # (1)
     found = (home or unknown_regions) | request.regions  # (2)
     if "US" in found:  # (3)
         found |= frozenset(region for region in unknown_regions if region.startswith("US-"))
