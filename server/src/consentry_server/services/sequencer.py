@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -37,10 +38,10 @@ FORGET_EVERY = timedelta(hours=1)
 """How often request ids that are too old are dropped."""
 LINGER_SECONDS = 0.02
 """How long a batch waits at most for others to share its commit; an idle ledger commits at once."""
-LINGER_ITEMS = 48
+LINGER_ITEMS = 64
 """So many share a commit well enough."""
-PAUSE_SECONDS = 0.001
-"""No other for so long, and the batch waits no longer."""
+PAUSE_SECONDS = 0.000_1
+"""No other for so long, times the callers that were just answered, and the batch waits no longer."""
 
 _log = structlog.get_logger("sequencer")
 
@@ -144,6 +145,7 @@ class Sequencer:
         self._writing = asyncio.Lock()
         self._waiting: deque[_Item[Any]] = deque()
         self._arrived = asyncio.Event()
+        self._enough = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._failure: ConsentryError | None = None
@@ -163,6 +165,7 @@ class Sequencer:
         """Finish what was accepted, then stop."""
         self._closing = True
         self._arrived.set()
+        self._enough.set()
         if self._task is not None:
             await self._task
         self._thread.shutdown(wait=True)
@@ -202,6 +205,8 @@ class Sequencer:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Item(work, future))
         self._arrived.set()
+        if len(self._waiting) >= LINGER_ITEMS:
+            self._enough.set()
         return future
 
     async def run(self, action: Callable[[LedgerStore], R]) -> R:
@@ -232,16 +237,19 @@ class Sequencer:
                 items = [item for item in items if not item.future.done()]
                 await self._settle(items)
             if len(items) > 1:
-                await self._linger()
+                await self._linger(len(items) * PAUSE_SECONDS)
 
-    async def _linger(self) -> None:
+    async def _linger(self, pause_seconds: float) -> None:
         """Wait while calls keep coming, so that they share a commit."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + self._linger_seconds
         seen = -1
         while seen < len(self._waiting) < LINGER_ITEMS and loop.time() < latest and not self._closing:
             seen = len(self._waiting)
-            await asyncio.sleep(PAUSE_SECONDS)
+            self._enough.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._enough.wait()
 
     async def _settle(self, items: Sequence[_Item[Any]]) -> None:
         """Decide one batch, commit it, then answer everybody in it.
