@@ -16,7 +16,7 @@ BASE ?= HEAD
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test run bench lint lint-python lint-types lint-imports lint-proto lint-breaking lint-stubs \
+.PHONY: help demo test run bench bench-large lint lint-python lint-types lint-imports lint-proto lint-breaking lint-stubs \
         format proto lock clean
 MAKEFLAGS += --no-print-directory
 
@@ -37,6 +37,9 @@ run: $(READY) ## a development server on .consentry/run, made when missing
 
 bench: $(READY) ## speed against an empty call on the same server; writes .bench/latest.json
 	@$(BIN)/python -m tests.bench
+
+bench-large: $(READY) ## the same on ten million entries (17 GB, half an hour); writes .bench/large.json
+	@$(BIN)/python -m tests.bench.large
 
 # -- what developers run ----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import obstore
@@ -227,3 +228,33 @@ async def test_a_closed_store_takes_nothing(blobs: BlobStore) -> None:
 @settings(max_examples=50)
 def test_no_two_names_share_a_place(left: str, right: str) -> None:
     assert (object_path(left) == object_path(right)) == (left == right)
+
+
+async def test_every_blob_of_a_folder_is_listed(blobs: BlobStore) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    assert [each async for each in blobs.names("photos")] == []
+    names = {f"photos/pho_{number:x}" for number in range(0x10, 0x28)}
+    for name in names:
+        await put(blobs, b"x", name)
+    await put(blobs, b"x", "others/pho_1")
+    found = [each async for each in blobs.names("photos")]
+    assert sorted(name for name, _ in found) == sorted(names)
+    assert all(before < written < datetime.now(UTC) + timedelta(minutes=1) for _, written in found)
+    await blobs.delete("photos/pho_10")
+    assert "photos/pho_10" not in [name async for name, _ in blobs.names("photos")]
+    async with blobs.open_writer("photos/pho_half") as writer:
+        await writer.write(b"x" * 2_000_000)
+        assert "photos/pho_half" not in [name async for name, _ in blobs.names("photos")]
+    assert "photos/pho_half" in [name async for name, _ in blobs.names("photos")]
+
+
+async def test_what_is_no_blob_is_not_listed(blobs: BlobStore, memory: MemoryStore, kind: str, tmp_path: Path) -> None:
+    await put(blobs, b"x")
+    for path in ("photos/readme", "photos/x8/pho_abcx7", "photos/x7/deep/pho_abcx7", "photos/x7/Pho_x7"):
+        if kind == "memory":
+            obstore.put(memory, path, b"x")
+        else:
+            place = tmp_path / "blobs" / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"x")
+    assert [name async for name, _ in blobs.names("photos")] == [NAME]

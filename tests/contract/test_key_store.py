@@ -91,6 +91,17 @@ def test_a_deleted_key_is_gone(store: KeyStore, make: Make) -> None:
     assert store.add(key(4, "sub_1")) == key(4, "sub_1")
 
 
+def test_every_owner_of_a_class_is_listed(store: KeyStore) -> None:
+    assert list(store.owners(RecordClass.PHOTO)) == []
+    expected = [(f"pho_{number:04}", f"dek_photo_{number}", NOW) for number in range(1_005)]
+    for owner, dek_id, created in expected:
+        store.add(StoredKey(dek_id, RecordClass.PHOTO, owner, 1, bytes(40), created))
+    store.add(key(3))
+    assert list(store.owners(RecordClass.PHOTO)) == expected
+    store.delete(["dek_photo_7"])
+    assert list(store.owners(RecordClass.PHOTO)) == expected[:7] + expected[8:]
+
+
 def test_secrets_are_kept_once(store: KeyStore) -> None:
     assert store.secret("lookup") is None
     first = StoredSecret("lookup", 1, b"a" * 40, NOW)

@@ -95,7 +95,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
     for index, (decision_id, leaf) in acknowledged.items():
         assert hash_leaf(entries[index]) == leaf
         assert decode(entries[index])["decision_id"] == decision_id
-    assert differences(store) == []
+    assert differences(folders.ledger) == []
     published = FileLockRecord(folders.lock).read()
     assert published is not None
     key = parse_vkey(folders.published_key.read_text().strip())

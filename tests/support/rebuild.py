@@ -1,44 +1,36 @@
-"""Fold a stored ledger again, from its bytes alone, and compare with what the service keeps beside it."""
+"""Fold a stored ledger again, as ``consentry audit rebuild`` does, and compare with what is kept beside it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import orjson
-
-from consentry_server.core.ledger.entry import decode
-from consentry_server.core.record import fold
-from consentry_server.core.record.codec import from_plain, to_plain
-from consentry_server.services.ledger import KINDS
-from consentry_server.services.ports import LedgerStore
-
-
-class Folded:
-    """Records in memory; implements ``fold.Records``."""
-
-    def __init__(self) -> None:
-        self.held: dict[tuple[type[Any], str], Any] = {}
-
-    def get(self, kind: type[Any], key: str) -> Any:
-        return self.held.get((kind, key))
-
-    def put(self, kind: type[Any], key: str, record: Any) -> None:
-        self.held[(kind, key)] = record
+from consentry_server.adapters.sqlite.projections import SqliteProjections
+from consentry_server.adapters.sqlite.shelf import SqliteShelf
+from consentry_server.core.ledger.checkpoint import Checkpoint
+from consentry_server.services.rebuild import Rebuild, Rebuilt
 
 
-def differences(store: LedgerStore) -> list[str]:
-    """Records that are not what the ledger says: empty where the projections are right."""
-    folded = Folded()
-    for data in store.fetch_entries(0, store.fetch_head().size):
-        fold.apply(folded, decode(data))
-    expected = {(KINDS[kind], key): to_plain(record) for (kind, key), record in folded.held.items()}
-    kept = {
-        (name, key): to_plain(from_plain(kind, orjson.loads(body)))
-        for kind, name in KINDS.items()
-        for key, body in store.fetch_records(name, "", 1_000_000)
-    }
-    return sorted(
-        f"{name} {key}"
-        for name, key in expected.keys() | kept.keys()
-        if expected.get((name, key)) != kept.get((name, key))
-    )
+@contextmanager
+def opened(database: Path) -> Iterator[tuple[SqliteProjections, SqliteShelf]]:
+    """The tables of a ledger, and an empty shelf."""
+    projections, shelf = SqliteProjections(database), SqliteShelf()
+    projections.open()
+    shelf.open()
+    try:
+        yield projections, shelf
+    finally:
+        projections.close()
+        shelf.close()
+
+
+def rebuilt(database: Path, published: Checkpoint | None = None) -> Rebuilt:
+    """Fold and compare."""
+    with opened(database) as (projections, shelf):
+        return Rebuild(projections, shelf, published=published, progress=lambda _doing, _done, _total: None).run()
+
+
+def differences(database: Path) -> list[str]:
+    """What is not as the ledger says: empty where every table is right."""
+    return [str(each) for each in rebuilt(database).differences.listed]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from consentry_server import config
+from consentry_server import cli_rebuild, config
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.core.errors import ConsentryError, Reason
@@ -29,6 +29,7 @@ DAMAGED = 5
 app = typer.Typer(help="Export and verify the ledger.", no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 _messages = Console(stderr=True, highlight=False)
+app.command("rebuild")(cli_rebuild.rebuild)
 
 
 @app.command("export")

@@ -145,6 +145,12 @@ class RunningTenant:
                     Reason.CONFIGURATION_INVALID,
                     f"{folder} is missing: put it back from where it is kept; nothing new is made in its place",
                 )
+        if not create and not (folders.ledger.is_file() and folders.ledger.stat().st_size):
+            raise ConsentryError(
+                Reason.DATA_DAMAGED,
+                f"{folders.ledger} is missing or empty: keep what is beside it, and restore it from a backup; nothing "
+                "new is made in its place",
+            )
         lock = FileLockRecord(folders.lock)
         lock.hold()
         stack.callback(lock.release)

@@ -135,7 +135,7 @@ async def _live(folder: Path, events: list[tuple[object, ...]]) -> None:
                 notices = stack.notices
                 stack = await start(folder, clock, create=False)
                 stack.notices = notices
-    assert differences(stack.tenant.sequencer.store) == []
+    assert differences(stack.running.folders.ledger) == []
     await stack.running.aclose()
 
 

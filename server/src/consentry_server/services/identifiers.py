@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from consentry_server.core.errors import ConsentryError, Reason
-from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.decisions import read_decision
 from consentry_server.core.record.facts import Identifier, OperationRequest, Subject
 from consentry_server.core.vocabulary import BIOMETRIC_CATEGORIES, DataCategory, Operation, Outcome, RecordClass
@@ -128,7 +128,7 @@ class Identifiers:
         reference = _allowed_person(decision, face_index)
         identifier_id = new_id("idf", self._random)
         held = await asyncio.to_thread(self._sequencer.store.fetch_record, "subject", reference)
-        generation = 0 if held is None else from_plain(Subject, orjson.loads(held)).key_generation
+        generation = 0 if held is None else from_body(Subject, held).key_generation
         owner = key_owner(reference, generation)
         blob = await asyncio.to_thread(self._keys.seal, RecordClass.BIOMETRIC, owner, identifier_id, draft.template)
         dek_id = (await asyncio.to_thread(self._keys.dek, RecordClass.BIOMETRIC, owner)).dek_id
@@ -270,12 +270,12 @@ class Identifiers:
     def _of_person(self, subject_ref: str) -> list[tuple[Identifier, dict[str, Any]]]:
         store = self._sequencer.store
         body = store.fetch_record("subject", subject_ref)
-        held = () if body is None else from_plain(Subject, orjson.loads(body)).identifiers
+        held = () if body is None else from_body(Subject, body).identifiers
         found = []
         for identifier_id in held:
             record = store.fetch_record("identifier", identifier_id)
             if record is not None:
-                identifier = from_plain(Identifier, orjson.loads(record))
+                identifier = from_body(Identifier, record)
                 found.append((identifier, orjson.loads(store.fetch_entry(identifier.index) or b"{}")))
         return found
 

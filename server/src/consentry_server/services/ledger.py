@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import orjson
 
+from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.merkle import Frontier
 from consentry_server.core.ledger.tiles import TILE_WIDTH, GrowingTree
-from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
 from consentry_server.core.record.fold import TENANT_KEY
 from consentry_server.services.ports import Batch, Head
@@ -89,7 +91,14 @@ class LedgerState:
         self.records: Cache[tuple[type[Any], str], Any] = Cache(CACHED_RECORDS)
         self.chains: Cache[str, tuple[int, int]] = Cache(CACHED_LINKS)
         self.references: Cache[bytes, str] = Cache(CACHED_LINKS)
-        self.tree = GrowingTree.load(Frontier(self.head.size, self.head.frontier), tile_reader(store))
+        try:
+            self.tree = GrowingTree.load(Frontier(self.head.size, self.head.frontier), tile_reader(store))
+        except LedgerError as error:
+            raise ConsentryError(
+                Reason.DATA_DAMAGED,
+                f"{error.message}: keep the files; `consentry audit rebuild` tells what is damaged and mends what can "
+                "be derived, otherwise restore from a backup",
+            ) from error
         self.tenant = self._read_tenant()
 
     def begin(self, clock: datetime) -> WorkingBatch:
@@ -113,13 +122,13 @@ class LedgerState:
         held = self.records.get((kind, key))
         if held is None:
             body = self.store.read_record(KINDS[kind], key)
-            held = _Nothing.NOTHING if body is None else from_plain(kind, orjson.loads(body))
+            held = _Nothing.NOTHING if body is None else from_body(kind, body)
             self.records.put((kind, key), held)
         return None if held is _Nothing.NOTHING else cast("T", held)
 
     def _read_tenant(self) -> Tenant:
         tenant = self.record(Tenant, TENANT_KEY) or Tenant()
-        notices = [from_plain(Notice, orjson.loads(body)) for _key, body in self.store.read_records(KINDS[Notice])]
+        notices = [from_body(Notice, body) for _key, body in self.store.read_records(KINDS[Notice])]
         return replace(tenant, notices={(notice.notice_id, notice.version): notice for notice in notices})
 
 

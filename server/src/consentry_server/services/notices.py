@@ -13,7 +13,7 @@ import orjson
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import parse_time
 from consentry_server.core.ledger.merkle import hash_leaf
-from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.codec import from_body, from_plain, to_plain
 from consentry_server.core.record.facts import Notice, RetentionPolicy, Tenant, Term
 from consentry_server.core.record.fold import TENANT_KEY
 from consentry_server.services.book import Recorded
@@ -200,7 +200,7 @@ class Notices:
         after = f"{notice_id}@" if notice_id else ""
         while True:
             read = self._store.fetch_records("notice", after, READ_AT_ONCE)
-            notices = [from_plain(Notice, orjson.loads(body)) for _key, body in read]
+            notices = [from_body(Notice, body) for _key, body in read]
             found += [notice for notice in notices if notice_id in ("", notice.notice_id)]
             if len(read) < READ_AT_ONCE or (notice_id and notices[-1].notice_id != notice_id):
                 return sorted(found, key=lambda notice: (notice.notice_id, notice.version))
@@ -219,7 +219,7 @@ class Notices:
     async def policies(self) -> tuple[RetentionPolicy, ...]:
         """Every published version of every policy."""
         body = await asyncio.to_thread(self._store.fetch_record, "tenant", TENANT_KEY)
-        return from_plain(Tenant, orjson.loads(body)).policies if body else ()
+        return from_body(Tenant, body).policies if body else ()
 
 
 def _details(draft: NoticeDraft) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -154,6 +154,9 @@ class KeyStore(Protocol):
     def purge(self) -> bool:
         """Empty the write-ahead log; True when it is empty."""
 
+    def owners(self, record_class: RecordClass) -> Iterator[tuple[str, str, datetime]]:
+        """Owner, id and time of every DEK of a class, by owner; what comes or goes meanwhile may be there or not."""
+
     def count_by_epoch(self) -> dict[int, int]:
         """How many keys, secrets included, are wrapped under each epoch."""
 
@@ -211,6 +214,12 @@ class BlobStore(Protocol):
 
     async def exists(self, name: str) -> bool:
         """Whether there is a blob of that name."""
+
+    def names(self, folder: str) -> AsyncIterator[tuple[str, datetime]]:
+        """Name of every blob of a folder and when it was written, in any order.
+
+        What is written or deleted meanwhile may be there or not; everything else is there once.
+        """
 
 
 class FaceMasker(Protocol):

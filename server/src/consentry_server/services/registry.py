@@ -11,7 +11,7 @@ import orjson
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time, parse_time
 from consentry_server.core.ledger.merkle import hash_leaf
-from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Determination, Subject
 from consentry_server.core.vocabulary import DestructionTrigger, DeterminationKind, Operation, Purpose, Relationship
 from consentry_server.services.book import Recorded
@@ -247,12 +247,12 @@ class Registry:
         body = self._store.fetch_record("subject", reference)
         if body is None and self._store.fetch_chain(reference) is None:
             raise ConsentryError(Reason.NOT_FOUND, "nothing is on record about this person", field="subject")
-        subject = Subject(reference) if body is None else from_plain(Subject, orjson.loads(body))
+        subject = Subject(reference) if body is None else from_body(Subject, body)
         found: list[Destruction] = []
         for destruction_id in subject.destructions:
             record = self._store.fetch_record("destruction", destruction_id)
             if record is not None:
-                found.append(from_plain(Destruction, orjson.loads(record)))
+                found.append(from_body(Destruction, record))
         return subject, found
 
     async def _ended(

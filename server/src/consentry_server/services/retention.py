@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import structlog
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
-from consentry_server.core.record.codec import from_plain, to_plain
+from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import (
     Destruction,
     DestructionTarget,
@@ -320,7 +319,7 @@ class Retention:
 
     async def _identifier(self, identifier_id: str) -> Identifier | None:
         body = await asyncio.to_thread(self._store.fetch_record, "identifier", identifier_id)
-        return None if body is None else from_plain(Identifier, orjson.loads(body))
+        return None if body is None else from_body(Identifier, body)
 
     async def _survivors(self, subject: Subject, doomed: frozenset[str]) -> list[Identifier]:
         found = [await self._identifier(identifier_id) for identifier_id in subject.identifiers]
@@ -363,11 +362,11 @@ class Retention:
 
     async def _find(self, destruction_id: str) -> Destruction:
         body = await asyncio.to_thread(self._store.fetch_record, "destruction", destruction_id)
-        return _required(None if body is None else from_plain(Destruction, orjson.loads(body)))
+        return _required(None if body is None else from_body(Destruction, body))
 
     async def _subject(self, subject_ref: str) -> Subject:
         body = await asyncio.to_thread(self._store.fetch_record, "subject", subject_ref)
-        return Subject(subject_ref) if body is None else from_plain(Subject, orjson.loads(body))
+        return Subject(subject_ref) if body is None else from_body(Subject, body)
 
 
 def key_owner(subject_ref: str, generation: int) -> str:

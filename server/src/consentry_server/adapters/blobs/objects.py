@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import obstore
 from obstore.exceptions import BaseError
 
-from consentry_server.adapters.blobs.names import object_path
+from consentry_server.adapters.blobs.names import blob_name_of, object_path
 from consentry_server.core.errors import ConsentryError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from datetime import datetime
 
     from obstore import BytesStream, WritableFile
     from obstore.store import ObjectStore
 
 PART_BYTES: Final = 5 * 2**20  # S3: the least size of a part of a multipart upload but the last
+LISTED_AT_ONCE: Final = 1_000
 READ_BYTES: Final = 256 * 2**10
 DEFAULT_THREADS: Final = 8
 _NO_SPACE: Final = tuple(f"(os error {number})" for number in (errno.ENOSPC, errno.EDQUOT))
@@ -130,6 +132,15 @@ class ObjectBlobs:
         """Return whether there is a blob of that name."""
         path = object_path(name)
         return await self.run(lambda: self._exists(path))
+
+    async def names(self, folder: str) -> AsyncIterator[tuple[str, datetime]]:
+        """Give the name and time of every blob of a folder."""
+        batches = await self.run(lambda: iter(obstore.list(self._store, folder, chunk_size=LISTED_AT_ONCE)))
+        while (batch := await self.run(lambda: next(batches, None))) is not None:
+            for found in batch:
+                name = blob_name_of(found["path"])
+                if name is not None:
+                    yield name, found["last_modified"]
 
     def staged(self, path: str) -> str:
         """Where a blob is written before it is whole; object storage shows nothing before that anyway."""

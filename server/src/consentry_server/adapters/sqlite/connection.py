@@ -1,4 +1,4 @@
-"""What both SQLite stores need of a connection: its settings, and transactions that do not hide a full disk."""
+"""What SQLite stores need of a connection: its settings, transactions that do not hide a full disk, errors in words."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import apsw
+
+from consentry_server.core.errors import ConsentryError, Reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import apsw
 
 BUSY_MILLISECONDS = 5_000
 PIECES: Final = (128, 32, 8, 1)
 """Rows of one statement."""
+DRIVER_ERRORS = (apsw.Error, UnicodeDecodeError)
+"""What a read can raise: the driver decodes text itself, also text that a damaged page made up."""
+
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.TooBigError, apsw.SQLError, UnicodeDecodeError)
+"""Our statements and values are always the same: where SQLite finds them faulty, the schema or a page is."""
 
 
 def configure(connection: apsw.Connection, **pragmas: str | int) -> apsw.Connection:
@@ -36,7 +43,10 @@ def configure(connection: apsw.Connection, **pragmas: str | int) -> apsw.Connect
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commit or roll back."""
+    """Commit or roll back; inside another one, be a part of it."""
+    if connection.in_transaction:
+        yield
+        return
     with undone_on_error(connection):
         connection.execute("begin immediate")
         yield
@@ -100,3 +110,35 @@ def _widened(statement: str, count: int, separator: str = "") -> str:
     if separator:
         return f"{statement[:start]}({separator * (count - 1)}?)"
     return f"{statement[:start]}{', '.join([one] * count)}"
+
+
+def translated(error: apsw.Error | UnicodeDecodeError) -> ConsentryError:
+    """What SQLite raised, as one of the three things that a caller can act on.
+
+    Args:
+        error: Raised by the ledger's database.
+
+    Returns:
+        ``STORAGE_FULL``, ``DATA_DAMAGED`` or ``STORAGE_FAILED``, to be raised from it.
+    """
+    if isinstance(error, apsw.FullError):
+        return ConsentryError(
+            Reason.STORAGE_FULL, "the ledger's disk is full: nothing was recorded; free space and try again"
+        )
+    if isinstance(error, _DAMAGE):
+        return ConsentryError(
+            Reason.DATA_DAMAGED, "the ledger's database is damaged: stop, keep the files, restore from a backup"
+        )
+    return ConsentryError(
+        Reason.STORAGE_FAILED,
+        f"the ledger's database failed ({type(error).__name__}): check the disk and start the server again",
+    )
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Translate what SQLite raises; see :func:`translated`."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise translated(error) from error

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x436E4B31  # "CnK1": tells `file` and us that this is a key store
+_OWNERS_AT_ONCE: Final = 1_000
 _SCHEMA: Final = """
 create table about (tenant text not null) strict;
 create table dek (
@@ -125,6 +126,19 @@ class SqliteKeyStore:
         """Empty the write-ahead log; True when it is empty."""
         with self._using() as connection:
             return _purge(connection, self._path)
+
+    def owners(self, record_class: RecordClass) -> Iterator[tuple[str, str, datetime]]:
+        """Give owner, id and time of every DEK of a class."""
+        query = "select owner, dek_id, created from dek where class = ? and owner > ? order by owner limit ?"
+        last = ""
+        while True:
+            with self._using() as connection:
+                rows: list[Any] = connection.execute(query, (record_class.value, last, _OWNERS_AT_ONCE)).fetchall()
+            for owner, dek_id, created in rows:
+                yield owner, dek_id, _time(created)
+            if not rows:
+                return
+            last = rows[-1][0]
 
     def count_by_epoch(self) -> dict[int, int]:
         """Return how many keys, secrets included, are wrapped under each epoch."""

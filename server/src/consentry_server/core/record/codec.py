@@ -13,6 +13,9 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import orjson
+
+from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -63,6 +66,29 @@ def from_plain(kind: type[T], plain: dict[str, Any]) -> T:
     hashable: Any = kind
     converters = _converters(hashable)
     return kind(**{name: converters[name](held) for name, held in plain.items() if name in converters})
+
+
+def from_body(kind: type[T], body: bytes) -> T:
+    """Read a stored record back.
+
+    Args:
+        kind: The dataclass it was.
+        body: The record as a table holds it: JSON of what :func:`to_plain` made.
+
+    Returns:
+        The fact.
+
+    Raises:
+        ConsentryError: ``DATA_DAMAGED``: it is none.
+    """
+    try:
+        return from_plain(kind, orjson.loads(body))
+    except (ConsentryError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConsentryError(
+            Reason.DATA_DAMAGED,
+            f"a {kind.__name__.lower()}'s record in the ledger's database cannot be read: stop the server, keep a copy "
+            "of the files, and run `consentry audit rebuild`, which tells what differs from the ledger and mends it",
+        ) from error
 
 
 @cache
