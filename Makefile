@@ -16,7 +16,8 @@ BASE ?= HEAD
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test run bench bench-large lint lint-python lint-types lint-imports lint-proto lint-breaking lint-stubs \
+.PHONY: help demo test test-faults run bench bench-large lint lint-python lint-types lint-imports lint-proto \
+        lint-breaking lint-stubs \
         format proto lock clean
 MAKEFLAGS += --no-print-directory
 
@@ -30,6 +31,9 @@ demo: $(READY) ## the whole story on real photos; leaves its ledger in .consentr
 
 test: $(READY) ## every test; ARGS="-k gate" chooses
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(READY) ## crashes by the thousand: SIGKILL, failing and full disks, power loss; needs strace; ARGS="--minutes 5"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 run: $(READY) ## a development server on .consentry/run, made when missing
 	@$(BIN)/consentry init --if-missing .consentry/run
@@ -88,7 +92,7 @@ lock: $(READY) ## compile requirements/*.in to pinned, hashed files; UPGRADE=1 t
 	@$(LOCK) --no-emit-package consentry $(PACKAGES) requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove what make made; a development server's records in .consentry/run stay
-	@rm -rf .venv .bench .consentry/demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .bench .faults .consentry/demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- set-up -----------------------------------------------------------------------------------------------------------

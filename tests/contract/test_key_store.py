@@ -91,17 +91,6 @@ def test_a_deleted_key_is_gone(store: KeyStore, make: Make) -> None:
     assert store.add(key(4, "sub_1")) == key(4, "sub_1")
 
 
-def test_every_owner_of_a_class_is_listed(store: KeyStore) -> None:
-    assert list(store.owners(RecordClass.PHOTO)) == []
-    expected = [(f"pho_{number:04}", f"dek_photo_{number}", NOW) for number in range(1_005)]
-    for owner, dek_id, created in expected:
-        store.add(StoredKey(dek_id, RecordClass.PHOTO, owner, 1, bytes(40), created))
-    store.add(key(3))
-    assert list(store.owners(RecordClass.PHOTO)) == expected
-    store.delete(["dek_photo_7"])
-    assert list(store.owners(RecordClass.PHOTO)) == expected[:7] + expected[8:]
-
-
 def test_secrets_are_kept_once(store: KeyStore) -> None:
     assert store.secret("lookup") is None
     first = StoredSecret("lookup", 1, b"a" * 40, NOW)
@@ -117,6 +106,16 @@ def test_it_counts_what_an_epoch_still_protects(store: KeyStore) -> None:
     store.add_secret(StoredSecret("lookup", 2, b"w" * 40, NOW))
     assert store.count_by_epoch() == {1: 1, 2: 2}
     assert store.purge()
+
+
+def test_it_lists_the_owners_of_a_class_in_order_and_in_pages(store: KeyStore) -> None:
+    for number in (3, 1, 2):
+        store.add(key(number, record_class=RecordClass.PHOTO))
+    store.add(key(4))
+    assert store.owners(RecordClass.PHOTO, "", 2) == [("sub_1", "dek_1", NOW), ("sub_2", "dek_2", NOW)]
+    assert store.owners(RecordClass.PHOTO, "sub_2", 2) == [("sub_3", "dek_3", NOW)]
+    store.delete(["dek_3"])
+    assert store.owners(RecordClass.PHOTO, "sub_2", 2) == []
 
 
 def test_many_threads_agree_on_one_key(store: KeyStore) -> None:

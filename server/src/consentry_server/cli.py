@@ -29,7 +29,7 @@ from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 FAILED: Final = 1
@@ -98,7 +98,9 @@ def init(
         from consentry_server import app as application  # noqa: PLC0415 - see serve
 
         application.initialize(state, settings)
+        _sync([*state.rglob("*"), state, state.parent])
         path.write_text(text, encoding="utf-8")  # last: only a folder that is complete has it
+        _sync([path, state])
     except BaseException:
         _empty(state)
         raise
@@ -214,6 +216,21 @@ def _make_empty(state: Path) -> None:
         state.chmod(0o700)
     except OSError as error:
         raise ConsentryError(Reason.STORAGE_FAILED, f"{state} cannot be made: {error.strerror}") from error
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    """Make files and folders durable: what init has answered for survives a power cut."""
+    try:
+        for path in paths:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise ConsentryError(
+            Reason.STORAGE_FAILED, f"what init made could not be made durable: {error.strerror}; check the disk"
+        ) from error
 
 
 def _empty(state: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
 from consentry_server.services.issuer import Issuer
 from consentry_server.services.keys import Keys
+from consentry_server.services.leftovers import Leftovers
 from consentry_server.services.notices import Notices
 from consentry_server.services.packs import Packs
 from consentry_server.services.people import People
@@ -112,6 +114,7 @@ class RunningTenant:
         self._settings = settings
         self._encrypted_in_transit = encrypted_in_transit
         self._stack = AsyncExitStack()
+        self.leftovers: Leftovers
 
     async def start(self, *, create: bool = False) -> Tenant:
         """Open everything, finish what a crash interrupted, and record that the system runs.
@@ -177,7 +180,7 @@ class RunningTenant:
             every_seconds=settings.ledger.checkpoint_seconds,
         )
         await checkpoints.start(create=create)
-        folders.published_key.write_text(f"{checkpoints.key.vkey}\n", encoding="ascii")
+        publish_key(folders.published_key, checkpoints.key.vkey)
         stack.push_async_callback(checkpoints.aclose)
         blobs = LocalBlobs(folders.data / "blobs")
         await blobs.start()
@@ -187,6 +190,9 @@ class RunningTenant:
         await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs))
         await services.retention.start()
         stack.push_async_callback(services.retention.aclose)
+        self.leftovers = Leftovers(sequencer=sequencer, keys=keys, blobs=blobs, photos=services.photos)
+        self.leftovers.start()
+        stack.push_async_callback(self.leftovers.aclose)
         await checkpoints.publish()
         return services
 
@@ -287,6 +293,23 @@ class RunningTenant:
         book.append(
             "system.started", ACTOR, {"engine": engine_version(), "settings_sha256": settings_sha256(self._settings)}
         )
+
+
+def publish_key(path: Path, vkey: str) -> None:
+    """Write the ledger's public key beside its data, whole or not at all.
+
+    Raises:
+        ConsentryError: ``STORAGE_FULL`` or ``STORAGE_FAILED``.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(f"{vkey}\n", encoding="ascii")
+        beside.replace(path)
+    except OSError as error:
+        reason = Reason.STORAGE_FULL if error.errno == errno.ENOSPC else Reason.STORAGE_FAILED
+        raise ConsentryError(
+            reason, f"{path} cannot be written: {error.strerror}; mend that, then start again"
+        ) from error
 
 
 def now() -> datetime:

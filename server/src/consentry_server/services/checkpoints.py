@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from consentry_server.services.ports import LedgerStore, LockRecord
 
 READ_AT_ONCE = 1_000
+FATAL = frozenset({Reason.DATA_DAMAGED, Reason.LEDGER_FORKED, Reason.STORAGE_FAILED})
+"""After these nothing more may be recorded: stop, and recover from the disk."""
 
 _log = structlog.get_logger("checkpoints")
 
@@ -63,6 +65,8 @@ class Checkpoints:
         self._note: bytes | None = None
         self._verified = Frontier()
         self._busy = asyncio.Lock()
+        self._failure: ConsentryError | None = None
+        self._under_way: set[asyncio.Task[bytes]] = set()
         self._task: asyncio.Task[None] | None = None
         self.failed = asyncio.Event()
         """Set when what is stored is not what was recorded, or another process holds the ledger: stop at once."""
@@ -92,6 +96,7 @@ class Checkpoints:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         if not self.failed.is_set():
             await self.publish()
 
@@ -102,13 +107,25 @@ class Checkpoints:
             The signed note; the last one where the ledger has not grown.
 
         Raises:
-            ConsentryError: ``DATA_DAMAGED`` or ``LEDGER_FORKED``: nothing was signed and :attr:`failed` is set.
+            ConsentryError: ``DATA_DAMAGED`` or ``LEDGER_FORKED``: nothing was signed and :attr:`failed` is set;
+                ``STORAGE_FAILED``: what the lock record says is not known, and :attr:`failed` is set; ``STORAGE_FULL``:
+                the record is the old one, and a later try may succeed.
         """
+        task = asyncio.create_task(self._publish_alone(), name="checkpoint")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _publish_alone(self) -> bytes:
+        """Publish; a caller that goes away neither stops it half-way nor lets another one begin beside it."""
         async with self._busy:
+            if self._failure is not None:  # what the lock record says is no longer known: nothing may be read into it
+                raise ConsentryError(self._failure.reason, self._failure.message) from self._failure
             try:
                 return await asyncio.to_thread(self._publish)
             except ConsentryError as error:
-                if error.reason in (Reason.DATA_DAMAGED, Reason.LEDGER_FORKED):
+                if error.reason in FATAL:
+                    self._failure = error
                     self.failed.set()
                 raise
 

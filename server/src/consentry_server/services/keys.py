@@ -205,6 +205,10 @@ class Keys:
         stored = self._store.find(record_class, owner)
         return None if stored is None else self._unwrap(stored, generation)
 
+    def owners(self, record_class: RecordClass, after: str, count: int) -> list[tuple[str, str, datetime]]:
+        """Return who has a DEK of a class, with its id and time: up to ``count`` owners beyond ``after``, in order."""
+        return self._store.owners(record_class, after, count)
+
     def destroy(self, dek_ids: Sequence[str]) -> KeyDeletion:
         """Destroy DEKs: out of the cache first, then out of the store, overwritten, and looked for again.
 

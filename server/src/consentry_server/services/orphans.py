@@ -57,8 +57,11 @@ class Outside:
         async for name, written in self._blobs.names(FOLDER):
             photo_id = name.removeprefix(f"{FOLDER}/")
             self._shelf.put([(BLOB, photo_id, orjson.dumps([written < self._before, ""]))])
-        for owner, dek_id, created in self._keys.owners(RecordClass.PHOTO):
-            self._shelf.put([(KEY, owner, orjson.dumps([created < self._before, dek_id]))])
+        after = ""
+        while owners := self._keys.owners(RecordClass.PHOTO, after, _AT_ONCE):
+            rows = [(KEY, owner, orjson.dumps([created < self._before, dek_id])) for owner, dek_id, created in owners]
+            self._shelf.put(rows)
+            after = owners[-1][0]
 
     async def compare(self, rebuilt: Rebuilt) -> tuple[Table, ...]:
         """Compare with the photos that the ledger knows, and look again at each difference.

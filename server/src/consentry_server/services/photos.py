@@ -159,6 +159,7 @@ class Photos:
         self._clock = clock
         self._random = random
         self._settling: set[asyncio.Task[Uploaded]] = set()
+        self._under_way: set[str] = set()
 
     async def upload(self, caller: Caller, draft: PhotoDraft, parts: AsyncIterator[bytes | UploadEnd]) -> Uploaded:
         """Take in a photo.
@@ -198,11 +199,15 @@ class Photos:
             return Uploaded(first, None, first.recorded)
         # (2) and (3) the bytes
         photo_id = new_id("pho", self._random)
+        self._under_way.add(photo_id)
         try:
             facts, size, digest, dek_id = await self._take_in(photo_id, parts, draft.content_type)
             sealed_digest = await asyncio.to_thread(self._keys.seal, RecordClass.PHOTO, photo_id, photo_id, digest)
         except BaseException:
-            await asyncio.shield(self._discard(photo_id))
+            try:
+                await asyncio.shield(self._discard(photo_id))
+            finally:
+                self._under_way.discard(photo_id)
             raise
         stored = Photo(
             photo_id=photo_id,
@@ -230,7 +235,12 @@ class Photos:
         )
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
+        settling.add_done_callback(lambda _: self._under_way.discard(photo_id))
         return await asyncio.shield(settling)
+
+    def is_under_way(self, photo_id: str) -> bool:
+        """Whether a photo is on its way in: it has a key already, and may yet be recorded."""
+        return photo_id in self._under_way
 
     async def _settle(self, photo_id: str, record: Callable[[Book], Uploaded]) -> Uploaded:
         """Record an upload, and leave nothing of one that was not recorded.
@@ -405,12 +415,12 @@ class Photos:
             yield last
 
     async def _discard(self, photo_id: str) -> None:
-        """Leave nothing of an upload that was not recorded."""
+        """Leave nothing of an upload that was not recorded; the key goes last: ``leftovers`` finds the rest by it."""
+        with suppress(ConsentryError):
+            await self._blobs.delete(blob_name(photo_id))
         dek = await asyncio.to_thread(self._keys.find, RecordClass.PHOTO, photo_id)
         if dek is not None:
             await asyncio.to_thread(self._keys.destroy, [dek.dek_id])
-        with suppress(ConsentryError):
-            await self._blobs.delete(blob_name(photo_id))
 
     def _inspect(self, head: bytearray, stated_type: str) -> ImageFacts:
         facts = inspect(bytes(head), self._limits.max_pixels)

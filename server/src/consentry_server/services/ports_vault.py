@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -145,6 +145,9 @@ class KeyStore(Protocol):
     def get(self, dek_id: str) -> StoredKey | None:
         """A DEK by its id, or None."""
 
+    def owners(self, record_class: RecordClass, after: str, count: int) -> list[tuple[str, str, datetime]]:
+        """Up to ``count`` owners of DEKs of a class beyond ``after``, in order, with the DEK's id and time."""
+
     def add(self, key: StoredKey) -> StoredKey:
         """Keep a new DEK durably and return it; or the one that the class and owner already have."""
 
@@ -153,9 +156,6 @@ class KeyStore(Protocol):
 
     def purge(self) -> bool:
         """Empty the write-ahead log; True when it is empty."""
-
-    def owners(self, record_class: RecordClass) -> Iterator[tuple[str, str, datetime]]:
-        """Owner, id and time of every DEK of a class, by owner; what comes or goes meanwhile may be there or not."""
 
     def count_by_epoch(self) -> dict[int, int]:
         """How many keys, secrets included, are wrapped under each epoch."""

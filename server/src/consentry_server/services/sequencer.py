@@ -221,8 +221,15 @@ class Sequencer:
         Raises:
             ConsentryError: What the store raised.
         """
-        async with self._writing:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, action, self.store)
+        if self._closing:
+            raise ConsentryError(Reason.SHUTTING_DOWN, "the server is stopping: it goes on after the next start")
+        try:
+            async with self._writing:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, action, self.store)
+        except ConsentryError as error:
+            if error.reason is Reason.STORAGE_FAILED:
+                self._stop_after(error)
+            raise
 
     async def _serve(self) -> None:
         while True:

@@ -5,6 +5,7 @@ A guard against restored backups and second writers, not proof: a snapshot of th
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -80,21 +81,27 @@ class FileLockRecord:
                     file.flush()
                     os.fsync(file.fileno())
                 beside.rename(self._record)
-                folder = os.open(self._folder, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+                with _failures(self._folder, renamed=True):
+                    folder = os.open(self._folder, os.O_RDONLY)
+                    try:
+                        os.fsync(folder)
+                    finally:
+                        os.close(folder)
                 return True
             finally:
                 os.close(guard)
 
 
 @contextmanager
-def _failures(folder: Path) -> Iterator[None]:
+def _failures(folder: Path, *, renamed: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT} and not renamed:  # after the rename the new record may be seen
+            raise ConsentryError(
+                Reason.STORAGE_FULL,
+                f"the disk of the lock record in {folder.name} is full: free space; it is tried again",
+            ) from error
         raise ConsentryError(
             Reason.STORAGE_FAILED,
             f"the lock record in {folder.name} cannot be used ({error.strerror}): mend that first",

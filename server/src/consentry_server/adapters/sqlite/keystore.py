@@ -98,6 +98,13 @@ class SqliteKeyStore:
         """Return a DEK by its id, or None."""
         return self._one_key("select * from dek where dek_id = ?", (dek_id,))
 
+    def owners(self, record_class: RecordClass, after: str, count: int) -> list[tuple[str, str, datetime]]:
+        """Return up to ``count`` owners of DEKs of a class beyond ``after``, with the DEK's id and time."""
+        query = "select owner, dek_id, created from dek where class = ? and owner > ? order by owner limit ?"
+        with self._using() as connection:
+            rows: list[Any] = connection.execute(query, (record_class.value, after, count)).fetchall()
+        return [(owner, dek_id, _time(created)) for owner, dek_id, created in rows]
+
     def add(self, key: StoredKey) -> StoredKey:
         """Keep a new DEK durably and return it, or the one that the class and owner already have."""
         row = (key.dek_id, key.record_class.value, key.owner, key.epoch, key.wrapped, _stamp(key.created))
@@ -126,19 +133,6 @@ class SqliteKeyStore:
         """Empty the write-ahead log; True when it is empty."""
         with self._using() as connection:
             return _purge(connection, self._path)
-
-    def owners(self, record_class: RecordClass) -> Iterator[tuple[str, str, datetime]]:
-        """Give owner, id and time of every DEK of a class."""
-        query = "select owner, dek_id, created from dek where class = ? and owner > ? order by owner limit ?"
-        last = ""
-        while True:
-            with self._using() as connection:
-                rows: list[Any] = connection.execute(query, (record_class.value, last, _OWNERS_AT_ONCE)).fetchall()
-            for owner, dek_id, created in rows:
-                yield owner, dek_id, _time(created)
-            if not rows:
-                return
-            last = rows[-1][0]
 
     def count_by_epoch(self) -> dict[int, int]:
         """Return how many keys, secrets included, are wrapped under each epoch."""

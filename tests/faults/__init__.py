@@ -1,0 +1,1 @@
+"""Crashes, failing disks and power cuts, on purpose: ``python -m tests.faults`` is the long form."""
