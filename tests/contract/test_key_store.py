@@ -141,3 +141,15 @@ def test_a_closed_store_gives_nothing(make: Make) -> None:
     opened.close()
     opened.close()
     assert reason(lambda: opened.delete(["dek_1"])) is Reason.KEYS_UNAVAILABLE
+
+
+def test_a_tenant_key_takes_the_place_of_another_which_is_gone(make: Make, store: KeyStore, tmp_path: Path) -> None:
+    old, new = StoredSecret("ledger", 1, b"\x01" * 40, NOW), StoredSecret("next", 2, b"\x02" * 40, NOW)
+    store.add_secret(old)
+    store.add_secret(new)
+    store.replace_secret("ledger", "next")
+    assert store.secret("ledger") == StoredSecret("ledger", 2, new.wrapped, NOW)
+    assert store.secret("next") is None
+    assert [old.wrapped in file.read_bytes() for file in tmp_path.iterdir()] == [False] * len(list(tmp_path.iterdir()))
+    assert reason(lambda: store.replace_secret("ledger", "next")) is Reason.KEYS_UNAVAILABLE
+    assert store.secret("ledger") is not None

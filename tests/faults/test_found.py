@@ -12,15 +12,18 @@ from typing import Any
 
 import apsw
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.ledger.checkpoint import log_key
+from consentry_server.core.ledger.rotation import KeyChain
 from consentry_server.core.vocabulary import RecordClass
 from consentry_server.services.photos import PhotoDraft, UploadEnd, blob_name
 from consentry_server.services.ports import LedgerStore
-from consentry_server.tenant import publish_key
+from consentry_server.tenant import TenantFolders, publish_keys
 from tests.faults.worker import PHOTO_HEAD
-from tests.support.clocks import Clock
+from tests.support.clocks import LEDGER, Clock
 from tests.support.stack import COLLECTOR, ILLINOIS, Stack, face, parts, start
 
 
@@ -196,6 +199,7 @@ async def test_an_upload_under_way_is_no_leftover(stack: Stack) -> None:
 
 
 def test_a_public_key_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    key = log_key(LEDGER, Ed25519PrivateKey.generate())
     with pytest.raises(ConsentryError) as raised:
-        publish_key(tmp_path / "missing" / "vkey", "a vkey")
+        publish_keys(TenantFolders(tmp_path / "missing", "acme"), KeyChain.of(key))
     assert raised.value.reason is Reason.STORAGE_FAILED

@@ -227,7 +227,7 @@ async def parts(data: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes | Upl
     yield UploadEnd(len(data), hashlib.sha256(data).digest())
 
 
-async def start(folder: Path, clock: Clock, *, create: bool = True) -> Stack:
+async def start(folder: Path, clock: Clock, *, create: bool = True, settings: Settings = SETTINGS) -> Stack:
     """Start a tenant in a folder."""
-    running = RunningTenant(folder, "acme", SETTINGS, encrypted_in_transit=True, clock=clock)
+    running = RunningTenant(folder, "acme", settings, encrypted_in_transit=True, clock=clock)
     return Stack(running, await running.start(create=create), clock)

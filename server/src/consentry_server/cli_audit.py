@@ -11,18 +11,21 @@ from rich.progress import Progress
 from rich.table import Table
 
 from consentry_server import cli_rebuild, config
+from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.ledger.anchors import with_kept_cosignatures
 from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.export import CHECKPOINT_PATH, export
 from consentry_server.core.ledger.note import parse_vkey
+from consentry_server.core.ledger.rotation import KEYS_PATH, parse_keys
 from consentry_server.core.ledger.verify import Integrity, Report, verify
 from consentry_server.services.ledger import tile_reader
 from consentry_server.tenant import TenantFolders
 
 if TYPE_CHECKING:
-    from consentry_server.core.ledger.note import VerifierKey
+    from consentry_server.core.ledger.rotation import KeyChain
 
 DAMAGED = 5
 
@@ -39,23 +42,26 @@ def export_ledger(
     tenant: Annotated[str, typer.Option(help="Whose ledger; needed where there are several.")] = "",
 ) -> None:
     """Write a ledger as C2SP tlog-tiles: vkey, tiles, and the checkpoint last. The server may be running."""
-    folders = TenantFolders(state, _tenant(state, tenant))
+    folders = TenantFolders(state, tenant_of(state, tenant))
     checkpoint = FileLockRecord(folders.lock).read()
     if checkpoint is None:
         raise ConsentryError(Reason.NOT_FOUND, f"no checkpoint was published for {folders.data.name}: serve it first")
-    key = _published_key(folders)
-    size = open_checkpoint(checkpoint, key).checkpoint.size
+    chain = published_chain(folders)
+    key = chain.newest
+    size = open_checkpoint(checkpoint, chain.at_note(checkpoint)).checkpoint.size
+    kept = list(AnchorFolder(folders.data).files())
     store = SqliteLedgerStore(folders.ledger)
     written = 0
     try:
         with Progress(console=_messages, transient=True) as progress:
             task = progress.add_task("exporting", total=None)
             for path, data in export(
-                _exported_size(target, key),
-                checkpoint,
+                _exported_size(target, chain),
+                with_kept_cosignatures(checkpoint, size, kept),
                 key,
                 read_entries=store.fetch_entries,
                 read_tile=tile_reader(store),
+                beside=[(KEYS_PATH, chain.encode()), *kept],
             ):
                 _write(target / path, data)
                 written += 1
@@ -101,17 +107,18 @@ def _show(report: Report) -> None:
         _out.print(f"  and {report.findings_total - len(report.findings)} more")
 
 
-def _published_key(folders: TenantFolders) -> VerifierKey:
-    """The ledger's public key, as the server published it beside its data."""
+def published_chain(folders: TenantFolders) -> KeyChain:
+    """The ledger's public keys, as the server published them beside its data."""
     try:
-        return parse_vkey(folders.published_key.read_text(encoding="ascii").strip())
+        return parse_keys(folders.published_keys.read_bytes())
     except FileNotFoundError as error:
         raise ConsentryError(
             Reason.NOT_FOUND, f"{folders.data.name} has no published key yet: serve it first"
         ) from error
 
 
-def _tenant(state: Path, asked: str) -> str:
+def tenant_of(state: Path, asked: str) -> str:
+    """The tenant that a command is about: the one that was named, or the only one."""
     tenants = config.load(state).tenancy.tenants
     if not asked and len(tenants) == 1:
         return tenants[0]
@@ -120,10 +127,10 @@ def _tenant(state: Path, asked: str) -> str:
     return asked
 
 
-def _exported_size(target: Path, key: VerifierKey) -> int:
+def _exported_size(target: Path, chain: KeyChain) -> int:
     """How much an earlier export into the same folder holds; a foreign checkpoint there is refused."""
     earlier = _read(target / CHECKPOINT_PATH)
-    return 0 if earlier is None else open_checkpoint(earlier, key).checkpoint.size
+    return 0 if earlier is None else open_checkpoint(earlier, chain.at_note(earlier)).checkpoint.size
 
 
 def _read(path: Path) -> bytes | None:

@@ -14,6 +14,7 @@ import re
 import tomllib
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -62,6 +63,13 @@ def _trust_domain(text: str) -> str:
 def _region(text: str) -> str:
     if text not in REGIONS:
         raise ValueError(f"{text} is not a region: write US-IL for a state, DE for a country, EU for the union")
+    return text
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be an http or https address without user, query and fragment")
     return text
 
 
@@ -130,6 +138,50 @@ class LedgerSettings(_Section):
     """How long the ledger may go without an anchor outside its own disk before it says so."""
 
 
+class TimestampSettings(_Section):
+    """One RFC 3161 timestamp authority."""
+
+    name: Annotated[str, AfterValidator(_slug)]
+    """What it is called here; names its files."""
+    url: Annotated[str, AfterValidator(_web_address)]
+    """Where it answers, http or https."""
+    roots: Path
+    """PEM file of the root certificates that its answers are verified against."""
+
+
+class WitnessSettings(_Section):
+    """One witness (C2SP tlog-witness)."""
+
+    name: Annotated[str, AfterValidator(_slug)]
+    """What it is called here; names its files."""
+    url: Annotated[str, AfterValidator(_web_address)]
+    """Its submission prefix, http or https; `/add-checkpoint` is added."""
+    vkey: str
+    """Its verifier key, of type 0x04."""
+
+
+class AnchorsSettings(_Section):
+    """Anchors: who else vouches for the ledger; [[anchors.timestamp]] and [[anchors.witness]] name them."""
+
+    anchor_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
+    """How often a grown ledger is anchored; not more than ledger.max_unanchored_seconds."""
+    answer_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Time that an authority or witness has for its whole answer."""
+    max_answer_bytes: Annotated[int, Field(ge=1024, le=MIB)] = 128 * 1024
+    """The largest answer that is read."""
+    timestamp: tuple[TimestampSettings, ...] = ()
+    """Timestamp authorities, each a table [[anchors.timestamp]] with name, url and roots."""
+    witness: tuple[WitnessSettings, ...] = ()
+    """Witnesses, each a table [[anchors.witness]] with name, url and vkey."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [one.name for one in self.timestamp] + [one.name for one in self.witness]
+        if len(set(names)) != len(names):
+            raise ValueError("anchors must have different names")
+        return self
+
+
 class GateSettings(_Section):
     """Decisions and permits."""
 
@@ -186,6 +238,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     tenancy: TenancySettings = TenancySettings()
     ledger: LedgerSettings = LedgerSettings()
+    anchors: AnchorsSettings = AnchorsSettings()
     gate: GateSettings = GateSettings()
     vault: VaultSettings = VaultSettings()
     keys: KeysSettings = KeysSettings()
@@ -195,6 +248,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.vault.segment_bytes > self.server.max_message_bytes:
             raise ValueError("vault.segment_bytes must not exceed server.max_message_bytes")
+        if self.anchors.anchor_seconds > self.ledger.max_unanchored_seconds:
+            raise ValueError("anchors.anchor_seconds must not exceed ledger.max_unanchored_seconds")
         return self
 
     @classmethod

@@ -15,19 +15,27 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.blobs.local import LocalBlobs
 from consentry_server.adapters.grpc.tenants import Tenant
+from consentry_server.adapters.http.client import HttpClient
 from consentry_server.adapters.images.pillow import PillowMasker
 from consentry_server.adapters.kms.keyfile import KeyFile
 from consentry_server.adapters.kms.private_files import read_passphrase
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.adapters.timestamp.rfc3161 import Rfc3161Authority, load_roots
+from consentry_server.adapters.witness.tlog import TlogWitness
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import load_pack
+from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.export import VKEY_PATH
+from consentry_server.core.ledger.note import COSIGNATURE_V1, parse_vkey
+from consentry_server.core.ledger.rotation import KEYS_PATH
 from consentry_server.core.record.codec import to_plain
 from consentry_server.core.record.facts import Tenant as TenantFacts
+from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.gate import Gate
@@ -42,15 +50,17 @@ from consentry_server.services.photos import PhotoLimits, Photos
 from consentry_server.services.registry import Registry
 from consentry_server.services.releases import Releases
 from consentry_server.services.retention import Retention
+from consentry_server.services.rotation import Rotation, settle
 from consentry_server.services.sealing import Sealing
 from consentry_server.services.sequencer import Sequencer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from consentry_server.config import Settings
     from consentry_server.core.law import Pack
+    from consentry_server.core.ledger.rotation import KeyChain
     from consentry_server.services.book import Book
 
 ACTOR = "system"
@@ -85,6 +95,11 @@ class TenantFolders:
     def published_key(self) -> Path:
         """The ledger's public key."""
         return self.data / VKEY_PATH
+
+    @property
+    def published_keys(self) -> Path:
+        """Every public key that the ledger has had."""
+        return self.data / KEYS_PATH
 
 
 class RunningTenant:
@@ -171,6 +186,8 @@ class RunningTenant:
         )
         await sequencer.start()
         stack.push_async_callback(sequencer.aclose)
+        rotations = await sequencer.submit(lambda book: book.tenant.key_rotations)
+        chain = await asyncio.to_thread(settle, self.ledger, keys, rotations)
         checkpoints = Checkpoints(
             ledger=self.ledger,
             store=store,
@@ -178,9 +195,10 @@ class RunningTenant:
             lock=lock,
             clock=self._clock,
             every_seconds=settings.ledger.checkpoint_seconds,
+            chain=chain,
         )
         await checkpoints.start(create=create)
-        publish_key(folders.published_key, checkpoints.key.vkey)
+        await asyncio.to_thread(publish_keys, folders, chain)
         stack.push_async_callback(checkpoints.aclose)
         blobs = LocalBlobs(folders.data / "blobs")
         await blobs.start()
@@ -194,6 +212,9 @@ class RunningTenant:
         self.leftovers.start()
         stack.push_async_callback(self.leftovers.aclose)
         await checkpoints.publish()
+        if not create:
+            await services.anchors.start()
+        stack.push_async_callback(services.anchors.aclose)
         return services
 
     def _open_keys(self, *, create: bool) -> Keys:
@@ -240,6 +261,7 @@ class RunningTenant:
             gate=gate,
             unrecoverable_after=timedelta(days=settings.keys.epoch_days + settings.keys.grace_days),
         )
+        audit = Audit(store=store, checkpoints=checkpoints)
         limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
         return Tenant(
             gate=gate,
@@ -262,11 +284,46 @@ class RunningTenant:
                 sequencer=sequencer, gate=gate, keys=keys, issuer=issuer, clock=self._clock, random=os.urandom
             ),
             retention=retention,
-            audit=Audit(store=store, checkpoints=checkpoints),
+            audit=audit,
+            anchors=self._anchors(store, checkpoints, audit),
             checkpoints=checkpoints,
             people=people,
             sequencer=sequencer,
+            rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
         )
+
+    def _anchors(self, store: SqliteLedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
+        async def prove(old_size: int, size: int) -> Sequence[bytes]:
+            return (await audit.consistency(old_size, size)).hashes
+
+        settings = self._settings
+        return Anchors(
+            checkpoints=checkpoints,
+            store=store,
+            prove=prove,
+            kept=AnchorFolder(self.folders.data),
+            authorities=authorities(settings),
+            witnesses=witnesses(settings),
+            clock=self._clock,
+            anchor_seconds=settings.anchors.anchor_seconds,
+            max_unanchored_seconds=settings.ledger.max_unanchored_seconds,
+        )
+
+    async def rotate_key(self, services: Tenant) -> KeyChain:
+        """Take a new ledger key and publish it.
+
+        Args:
+            services: What ``start`` returned.
+
+        Returns:
+            Every key the ledger has had, the new one last.
+
+        Raises:
+            ConsentryError: See ``Rotation.rotate``.
+        """
+        chain = await services.rotation.rotate(ACTOR)
+        await asyncio.to_thread(publish_keys, self.folders, chain)
+        return chain
 
     def _say_what_the_system_is(self, book: Book, packs: tuple[tuple[Pack, bytes], ...]) -> None:
         """Record build, settings and packs: a new ledger begins so; a running one says what is new."""
@@ -295,21 +352,68 @@ class RunningTenant:
         )
 
 
-def publish_key(path: Path, vkey: str) -> None:
-    """Write the ledger's public key beside its data, whole or not at all.
+def authorities(settings: Settings) -> tuple[Rfc3161Authority, ...]:
+    """The configured timestamp authorities.
+
+    Raises:
+        ConsentryError: ``CONFIGURATION_INVALID``: the roots of one cannot be read.
+    """
+    web = _web(settings)
+    return tuple(Rfc3161Authority(one.name, one.url, load_roots(one.roots), web) for one in settings.anchors.timestamp)
+
+
+def witnesses(settings: Settings) -> tuple[TlogWitness, ...]:
+    """The configured witnesses.
+
+    Raises:
+        ConsentryError: ``CONFIGURATION_INVALID``: the vkey of one is none of a witness.
+    """
+    web = _web(settings)
+    made = []
+    for one in settings.anchors.witness:
+        try:
+            key = parse_vkey(one.vkey)
+        except LedgerError as error:
+            raise _bad_witness(one.name, error.message) from error
+        if key.signature_type != COSIGNATURE_V1:
+            raise _bad_witness(one.name, "it is not of type 0x04")
+        made.append(TlogWitness(one.name, one.url, key, web))
+    return tuple(made)
+
+
+def _web(settings: Settings) -> HttpClient:
+    return HttpClient(
+        answer_seconds=settings.anchors.answer_seconds, max_answer_bytes=settings.anchors.max_answer_bytes
+    )
+
+
+def _bad_witness(name: str, problem: str) -> ConsentryError:
+    return ConsentryError(
+        Reason.CONFIGURATION_INVALID,
+        f"the vkey of witness {name} cannot be used ({problem}): ask its operator for the one it cosigns with",
+        field="anchors.witness",
+    )
+
+
+def publish_keys(folders: TenantFolders, chain: KeyChain) -> None:
+    """Write the ledger's public keys beside its data: the newest one alone, and all of them.
 
     Raises:
         ConsentryError: ``STORAGE_FULL`` or ``STORAGE_FAILED``.
     """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(f"{vkey}\n", encoding="ascii")
-        beside.replace(path)
-    except OSError as error:
-        reason = Reason.STORAGE_FULL if error.errno == errno.ENOSPC else Reason.STORAGE_FAILED
-        raise ConsentryError(
-            reason, f"{path} cannot be written: {error.strerror}; mend that, then start again"
-        ) from error
+    for path, data in (
+        (folders.published_keys, chain.encode()),
+        (folders.published_key, f"{chain.newest.vkey}\n".encode()),
+    ):
+        beside = path.with_name(f".{path.name}.new")
+        try:
+            beside.write_bytes(data)
+            beside.replace(path)
+        except OSError as error:
+            reason = Reason.STORAGE_FULL if error.errno == errno.ENOSPC else Reason.STORAGE_FAILED
+            raise ConsentryError(
+                reason, f"{path} cannot be written: {error.strerror}; mend that, then start again"
+            ) from error
 
 
 def now() -> datetime:

@@ -90,6 +90,12 @@ def test_the_command_line_wins_over_both(tmp_path: Path, monkeypatch: pytest.Mon
         ('[server]\nlisten = "[::g]:1"', "server.listen"),
         ("[vault]\nsegment_bytes = 1", "vault.segment_bytes"),
         ("[keys]\nepoch_days = -1", "keys.epoch_days"),
+        ("[anchors]\nanchor_seconds = 0", "anchors.anchor_seconds"),
+        ('[[anchors.timestamp]]\nname = "a"\nurl = "ftp://a.test/"\nroots = "a.pem"', "anchors.timestamp"),
+        ('[[anchors.timestamp]]\nname = "a"\nurl = "http://me@a.test/"\nroots = "a.pem"', "anchors.timestamp"),
+        ('[[anchors.timestamp]]\nname = "../a"\nurl = "http://a.test/"\nroots = "a.pem"', "anchors.timestamp"),
+        ('[[anchors.timestamp]]\nname = "a"\nurl = "http://a.test/"', "anchors.timestamp"),
+        ('[[anchors.witness]]\nname = "a"\nurl = "http://a.test/"', "anchors.witness"),
         ("gate = 3", "gate"),
     ],
 )
@@ -103,6 +109,16 @@ def test_a_bad_value_names_the_file_and_the_key(tmp_path: Path, text: str, key: 
 def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
     error = refused(tmp_path, "[server]\nmax_message_bytes = 65536\n[vault]\nsegment_bytes = 131072")
     assert "vault.segment_bytes" in error.message
+    error = refused(tmp_path, "[anchors]\nanchor_seconds = 301")
+    assert "must not exceed ledger.max_unanchored_seconds" in error.message
+
+
+def test_anchors_have_names_of_their_own(tmp_path: Path) -> None:
+    stamp = '[[anchors.timestamp]]\nname = "a"\nurl = "http://a.test/"\nroots = "a.pem"\n'
+    seen = '[[anchors.witness]]\nname = "a"\nurl = "https://b.test/w"\nvkey = "w+00000000+BA=="\n'
+    assert "different names" in refused(tmp_path, stamp + seen).message
+    settings = load(tmp_path, stamp + seen.replace('"a"', '"b"'))
+    assert (settings.anchors.timestamp[0].name, settings.anchors.witness[0].name) == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from consentry.v1 import anchoring_pb2 as consentry_dot_v1_dot_anchoring__pb2
 from consentry.v1 import byte_stream_pb2 as consentry_dot_v1_dot_byte__stream__pb2
 from consentry.v1 import decision_pb2 as consentry_dot_v1_dot_decision__pb2
 from consentry.v1 import ledger_pb2 as consentry_dot_v1_dot_ledger__pb2
@@ -32,61 +33,61 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n consentry/v1/audit_service.proto\x12\x0c\x63onsentry.v1\x1a\x1e\x63onsentry/v1/byte_stream.proto\x1a\x1b\x63onsentry/v1/decision.proto\x1a\x19\x63onsentry/v1/ledger.proto\x1a\x18\x63onsentry/v1/photo.proto\x1a\x1a\x63onsentry/v1/subject.proto\x1a\x1d\x63onsentry/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x03\n\x12ListEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nfrom_index\x18\x03 \x01(\x03\x12\x18\n\x0buntil_index\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\tfrom_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x07 \x03(\t\x12/\n\x07subject\x18\x08 \x01(\x0b\x32\x1e.consentry.v1.SubjectReference\x12+\n\x05photo\x18\t \x01(\x0b\x32\x1c.consentry.v1.PhotoReference\x12\'\n\x08outcomes\x18\n \x03(\x0e\x32\x15.consentry.v1.Outcome\x12\x0f\n\x07rule_id\x18\x0b \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\tB\x0e\n\x0c_until_index\"T\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.consentry.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x12TailEntriesRequest\x12\x18\n\x0b\x61\x66ter_index\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_after_index\"9\n\x13TailEntriesResponse\x12\"\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x13.consentry.v1.Entry\"\x16\n\x14GetCheckpointRequest\"E\n\x15GetCheckpointResponse\x12,\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x18.consentry.v1.Checkpoint\"<\n\x18GetInclusionProofRequest\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"\x96\x01\n\x19GetInclusionProofResponse\x12/\n\treference\x18\x01 \x01(\x0b\x32\x1c.consentry.v1.EntryReference\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\troot_hash\x18\x04 \x01(\x0c\x12\x12\n\ntlog_proof\x18\x05 \x01(\t\"O\n\x1aGetConsistencyProofRequest\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\"\x93\x01\n\x1bGetConsistencyProofResponse\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x17\n\x0f\x66irst_root_hash\x18\x04 \x01(\x0c\x12\x18\n\x10second_root_hash\x18\x05 \x01(\x0c\"\x7f\n\x16ReplayDecisionsRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x03\x12\x18\n\x0buntil_index\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x12\n\npack_tomls\x18\x04 \x03(\x0c\x42\x0e\n\x0c_until_index\"\xf7\x01\n\x10ReplayDifference\x12*\n\x06result\x18\x01 \x01(\x0e\x32\x1a.consentry.v1.ReplayResult\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12+\n\x05\x65ntry\x18\x03 \x01(\x0b\x32\x1c.consentry.v1.EntryReference\x12/\n\x10recorded_outcome\x18\x04 \x01(\x0e\x32\x15.consentry.v1.Outcome\x12/\n\x10replayed_outcome\x18\x05 \x01(\x0e\x32\x15.consentry.v1.Outcome\x12\x13\n\x0b\x64ifferences\x18\x06 \x03(\t\"\x9f\x01\n\x0eReplayProgress\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x16\n\x0ereplayed_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65qual_count\x18\x03 \x01(\x03\x12\x17\n\x0f\x64ifferent_count\x18\x04 \x01(\x03\x12\x1c\n\x14not_replayable_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x06 \x01(\x03\"\x89\x01\n\x17ReplayDecisionsResponse\x12\x34\n\ndifference\x18\x01 \x01(\x0b\x32\x1e.consentry.v1.ReplayDifferenceH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.consentry.v1.ReplayProgressH\x00\x42\x06\n\x04part\"j\n\tTimeRange\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc8\x01\n\x15\x45xportEvidenceRequest\x12\x31\n\x07subject\x18\x01 \x01(\x0b\x32\x1e.consentry.v1.SubjectReferenceH\x00\x12-\n\x05photo\x18\x02 \x01(\x0b\x32\x1c.consentry.v1.PhotoReferenceH\x00\x12)\n\x06period\x18\x03 \x01(\x0b\x32\x17.consentry.v1.TimeRangeH\x00\x12\x15\n\rredact_others\x18\x04 \x01(\x08\x42\x0b\n\tselection\"\x85\x01\n\x16\x45xportEvidenceResponse\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.consentry.v1.FileHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12&\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x17.consentry.v1.StreamEndH\x00\x42\x06\n\x04part\"\xa2\x01\n\x12GetCoverageRequest\x12\'\n\x06period\x18\x01 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12-\n\nrow_period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xd4\x01\n\x0b\x43overageRow\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\'\n\x06period\x18\x02 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\x14\n\x0cpermit_count\x18\x03 \x01(\x03\x12\x19\n\x11open_permit_count\x18\x04 \x01(\x03\x12$\n\x1cunpermitted_processing_count\x18\x05 \x01(\x03\x12 \n\x18unreported_opening_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x07 \x03(\t\"W\n\x13GetCoverageResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.consentry.v1.CoverageRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x12GetExposureRequest\x12\'\n\x06period\x18\x01 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\x10\n\x08pack_ids\x18\x02 \x03(\t\"\xcc\x01\n\x0b\x45xposureRow\x12$\n\x06reason\x18\x01 \x01(\x0b\x32\x14.consentry.v1.Reason\x12\x15\n\rsubject_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x03\x12\x17\n\x0fviolation_count\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x14\n\x0cleast_amount\x18\x06 \x01(\x03\x12\x17\n\x0fgreatest_amount\x18\x07 \x01(\x03\x12\x0c\n\x04text\x18\x08 \x01(\t\"Q\n\x13GetExposureResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.consentry.v1.ExposureRow\x12\x11\n\ttree_size\x18\x02 \x01(\x03*\x86\x01\n\x0cReplayResult\x12\x1d\n\x19REPLAY_RESULT_UNSPECIFIED\x10\x00\x12\x1b\n\x17REPLAY_RESULT_DIFFERENT\x10\x01\x12 \n\x1cREPLAY_RESULT_NOT_REPLAYABLE\x10\x02\x12\x18\n\x14REPLAY_RESULT_FAILED\x10\x03\x32\xcd\x06\n\x0c\x41uditService\x12R\n\x0bListEntries\x12 .consentry.v1.ListEntriesRequest\x1a!.consentry.v1.ListEntriesResponse\x12T\n\x0bTailEntries\x12 .consentry.v1.TailEntriesRequest\x1a!.consentry.v1.TailEntriesResponse0\x01\x12X\n\rGetCheckpoint\x12\".consentry.v1.GetCheckpointRequest\x1a#.consentry.v1.GetCheckpointResponse\x12\x64\n\x11GetInclusionProof\x12&.consentry.v1.GetInclusionProofRequest\x1a\'.consentry.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.consentry.v1.GetConsistencyProofRequest\x1a).consentry.v1.GetConsistencyProofResponse\x12`\n\x0fReplayDecisions\x12$.consentry.v1.ReplayDecisionsRequest\x1a%.consentry.v1.ReplayDecisionsResponse0\x01\x12]\n\x0e\x45xportEvidence\x12#.consentry.v1.ExportEvidenceRequest\x1a$.consentry.v1.ExportEvidenceResponse0\x01\x12R\n\x0bGetCoverage\x12 .consentry.v1.GetCoverageRequest\x1a!.consentry.v1.GetCoverageResponse\x12R\n\x0bGetExposure\x12 .consentry.v1.GetExposureRequest\x1a!.consentry.v1.GetExposureResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n consentry/v1/audit_service.proto\x12\x0c\x63onsentry.v1\x1a\x1c\x63onsentry/v1/anchoring.proto\x1a\x1e\x63onsentry/v1/byte_stream.proto\x1a\x1b\x63onsentry/v1/decision.proto\x1a\x19\x63onsentry/v1/ledger.proto\x1a\x18\x63onsentry/v1/photo.proto\x1a\x1a\x63onsentry/v1/subject.proto\x1a\x1d\x63onsentry/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x03\n\x12ListEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nfrom_index\x18\x03 \x01(\x03\x12\x18\n\x0buntil_index\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\tfrom_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x07 \x03(\t\x12/\n\x07subject\x18\x08 \x01(\x0b\x32\x1e.consentry.v1.SubjectReference\x12+\n\x05photo\x18\t \x01(\x0b\x32\x1c.consentry.v1.PhotoReference\x12\'\n\x08outcomes\x18\n \x03(\x0e\x32\x15.consentry.v1.Outcome\x12\x0f\n\x07rule_id\x18\x0b \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\tB\x0e\n\x0c_until_index\"T\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.consentry.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x12TailEntriesRequest\x12\x18\n\x0b\x61\x66ter_index\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_after_index\"9\n\x13TailEntriesResponse\x12\"\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x13.consentry.v1.Entry\"\x16\n\x14GetCheckpointRequest\"\xa8\x01\n\x15GetCheckpointResponse\x12,\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x18.consentry.v1.Checkpoint\x12*\n\tanchoring\x18\x02 \x01(\x0b\x32\x17.consentry.v1.Anchoring\x12\x35\n\x13\x61nchored_checkpoint\x18\x03 \x01(\x0b\x32\x18.consentry.v1.Checkpoint\"<\n\x18GetInclusionProofRequest\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"\x96\x01\n\x19GetInclusionProofResponse\x12/\n\treference\x18\x01 \x01(\x0b\x32\x1c.consentry.v1.EntryReference\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\troot_hash\x18\x04 \x01(\x0c\x12\x12\n\ntlog_proof\x18\x05 \x01(\t\"O\n\x1aGetConsistencyProofRequest\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\"\x93\x01\n\x1bGetConsistencyProofResponse\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x17\n\x0f\x66irst_root_hash\x18\x04 \x01(\x0c\x12\x18\n\x10second_root_hash\x18\x05 \x01(\x0c\"\x7f\n\x16ReplayDecisionsRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x03\x12\x18\n\x0buntil_index\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x12\n\npack_tomls\x18\x04 \x03(\x0c\x42\x0e\n\x0c_until_index\"\xf7\x01\n\x10ReplayDifference\x12*\n\x06result\x18\x01 \x01(\x0e\x32\x1a.consentry.v1.ReplayResult\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12+\n\x05\x65ntry\x18\x03 \x01(\x0b\x32\x1c.consentry.v1.EntryReference\x12/\n\x10recorded_outcome\x18\x04 \x01(\x0e\x32\x15.consentry.v1.Outcome\x12/\n\x10replayed_outcome\x18\x05 \x01(\x0e\x32\x15.consentry.v1.Outcome\x12\x13\n\x0b\x64ifferences\x18\x06 \x03(\t\"\x9f\x01\n\x0eReplayProgress\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x16\n\x0ereplayed_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65qual_count\x18\x03 \x01(\x03\x12\x17\n\x0f\x64ifferent_count\x18\x04 \x01(\x03\x12\x1c\n\x14not_replayable_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x06 \x01(\x03\"\x89\x01\n\x17ReplayDecisionsResponse\x12\x34\n\ndifference\x18\x01 \x01(\x0b\x32\x1e.consentry.v1.ReplayDifferenceH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.consentry.v1.ReplayProgressH\x00\x42\x06\n\x04part\"j\n\tTimeRange\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc8\x01\n\x15\x45xportEvidenceRequest\x12\x31\n\x07subject\x18\x01 \x01(\x0b\x32\x1e.consentry.v1.SubjectReferenceH\x00\x12-\n\x05photo\x18\x02 \x01(\x0b\x32\x1c.consentry.v1.PhotoReferenceH\x00\x12)\n\x06period\x18\x03 \x01(\x0b\x32\x17.consentry.v1.TimeRangeH\x00\x12\x15\n\rredact_others\x18\x04 \x01(\x08\x42\x0b\n\tselection\"\x85\x01\n\x16\x45xportEvidenceResponse\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.consentry.v1.FileHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12&\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x17.consentry.v1.StreamEndH\x00\x42\x06\n\x04part\"\xa2\x01\n\x12GetCoverageRequest\x12\'\n\x06period\x18\x01 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12-\n\nrow_period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xd4\x01\n\x0b\x43overageRow\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\'\n\x06period\x18\x02 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\x14\n\x0cpermit_count\x18\x03 \x01(\x03\x12\x19\n\x11open_permit_count\x18\x04 \x01(\x03\x12$\n\x1cunpermitted_processing_count\x18\x05 \x01(\x03\x12 \n\x18unreported_opening_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x07 \x03(\t\"W\n\x13GetCoverageResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.consentry.v1.CoverageRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x12GetExposureRequest\x12\'\n\x06period\x18\x01 \x01(\x0b\x32\x17.consentry.v1.TimeRange\x12\x10\n\x08pack_ids\x18\x02 \x03(\t\"\xcc\x01\n\x0b\x45xposureRow\x12$\n\x06reason\x18\x01 \x01(\x0b\x32\x14.consentry.v1.Reason\x12\x15\n\rsubject_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x03\x12\x17\n\x0fviolation_count\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x14\n\x0cleast_amount\x18\x06 \x01(\x03\x12\x17\n\x0fgreatest_amount\x18\x07 \x01(\x03\x12\x0c\n\x04text\x18\x08 \x01(\t\"Q\n\x13GetExposureResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.consentry.v1.ExposureRow\x12\x11\n\ttree_size\x18\x02 \x01(\x03*\x86\x01\n\x0cReplayResult\x12\x1d\n\x19REPLAY_RESULT_UNSPECIFIED\x10\x00\x12\x1b\n\x17REPLAY_RESULT_DIFFERENT\x10\x01\x12 \n\x1cREPLAY_RESULT_NOT_REPLAYABLE\x10\x02\x12\x18\n\x14REPLAY_RESULT_FAILED\x10\x03\x32\xcd\x06\n\x0c\x41uditService\x12R\n\x0bListEntries\x12 .consentry.v1.ListEntriesRequest\x1a!.consentry.v1.ListEntriesResponse\x12T\n\x0bTailEntries\x12 .consentry.v1.TailEntriesRequest\x1a!.consentry.v1.TailEntriesResponse0\x01\x12X\n\rGetCheckpoint\x12\".consentry.v1.GetCheckpointRequest\x1a#.consentry.v1.GetCheckpointResponse\x12\x64\n\x11GetInclusionProof\x12&.consentry.v1.GetInclusionProofRequest\x1a\'.consentry.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.consentry.v1.GetConsistencyProofRequest\x1a).consentry.v1.GetConsistencyProofResponse\x12`\n\x0fReplayDecisions\x12$.consentry.v1.ReplayDecisionsRequest\x1a%.consentry.v1.ReplayDecisionsResponse0\x01\x12]\n\x0e\x45xportEvidence\x12#.consentry.v1.ExportEvidenceRequest\x1a$.consentry.v1.ExportEvidenceResponse0\x01\x12R\n\x0bGetCoverage\x12 .consentry.v1.GetCoverageRequest\x1a!.consentry.v1.GetCoverageResponse\x12R\n\x0bGetExposure\x12 .consentry.v1.GetExposureRequest\x1a!.consentry.v1.GetExposureResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'consentry.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLAYRESULT']._serialized_start=3408
-  _globals['_REPLAYRESULT']._serialized_end=3542
-  _globals['_LISTENTRIESREQUEST']._serialized_start=289
-  _globals['_LISTENTRIESREQUEST']._serialized_end=687
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=689
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=773
-  _globals['_TAILENTRIESREQUEST']._serialized_start=775
-  _globals['_TAILENTRIESREQUEST']._serialized_end=837
-  _globals['_TAILENTRIESRESPONSE']._serialized_start=839
-  _globals['_TAILENTRIESRESPONSE']._serialized_end=896
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=898
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=920
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=922
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=991
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=993
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=1053
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=1056
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=1206
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=1208
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1287
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1290
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1437
-  _globals['_REPLAYDECISIONSREQUEST']._serialized_start=1439
-  _globals['_REPLAYDECISIONSREQUEST']._serialized_end=1566
-  _globals['_REPLAYDIFFERENCE']._serialized_start=1569
-  _globals['_REPLAYDIFFERENCE']._serialized_end=1816
-  _globals['_REPLAYPROGRESS']._serialized_start=1819
-  _globals['_REPLAYPROGRESS']._serialized_end=1978
-  _globals['_REPLAYDECISIONSRESPONSE']._serialized_start=1981
-  _globals['_REPLAYDECISIONSRESPONSE']._serialized_end=2118
-  _globals['_TIMERANGE']._serialized_start=2120
-  _globals['_TIMERANGE']._serialized_end=2226
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=2229
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=2429
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=2432
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=2565
-  _globals['_GETCOVERAGEREQUEST']._serialized_start=2568
-  _globals['_GETCOVERAGEREQUEST']._serialized_end=2730
-  _globals['_COVERAGEROW']._serialized_start=2733
-  _globals['_COVERAGEROW']._serialized_end=2945
-  _globals['_GETCOVERAGERESPONSE']._serialized_start=2947
-  _globals['_GETCOVERAGERESPONSE']._serialized_end=3034
-  _globals['_GETEXPOSUREREQUEST']._serialized_start=3036
-  _globals['_GETEXPOSUREREQUEST']._serialized_end=3115
-  _globals['_EXPOSUREROW']._serialized_start=3118
-  _globals['_EXPOSUREROW']._serialized_end=3322
-  _globals['_GETEXPOSURERESPONSE']._serialized_start=3324
-  _globals['_GETEXPOSURERESPONSE']._serialized_end=3405
-  _globals['_AUDITSERVICE']._serialized_start=3545
-  _globals['_AUDITSERVICE']._serialized_end=4390
+  _globals['_REPLAYRESULT']._serialized_start=3538
+  _globals['_REPLAYRESULT']._serialized_end=3672
+  _globals['_LISTENTRIESREQUEST']._serialized_start=319
+  _globals['_LISTENTRIESREQUEST']._serialized_end=717
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=719
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=803
+  _globals['_TAILENTRIESREQUEST']._serialized_start=805
+  _globals['_TAILENTRIESREQUEST']._serialized_end=867
+  _globals['_TAILENTRIESRESPONSE']._serialized_start=869
+  _globals['_TAILENTRIESRESPONSE']._serialized_end=926
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=928
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=950
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=953
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1121
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=1123
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=1183
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=1186
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=1336
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=1338
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1417
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1420
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1567
+  _globals['_REPLAYDECISIONSREQUEST']._serialized_start=1569
+  _globals['_REPLAYDECISIONSREQUEST']._serialized_end=1696
+  _globals['_REPLAYDIFFERENCE']._serialized_start=1699
+  _globals['_REPLAYDIFFERENCE']._serialized_end=1946
+  _globals['_REPLAYPROGRESS']._serialized_start=1949
+  _globals['_REPLAYPROGRESS']._serialized_end=2108
+  _globals['_REPLAYDECISIONSRESPONSE']._serialized_start=2111
+  _globals['_REPLAYDECISIONSRESPONSE']._serialized_end=2248
+  _globals['_TIMERANGE']._serialized_start=2250
+  _globals['_TIMERANGE']._serialized_end=2356
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=2359
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=2559
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=2562
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=2695
+  _globals['_GETCOVERAGEREQUEST']._serialized_start=2698
+  _globals['_GETCOVERAGEREQUEST']._serialized_end=2860
+  _globals['_COVERAGEROW']._serialized_start=2863
+  _globals['_COVERAGEROW']._serialized_end=3075
+  _globals['_GETCOVERAGERESPONSE']._serialized_start=3077
+  _globals['_GETCOVERAGERESPONSE']._serialized_end=3164
+  _globals['_GETEXPOSUREREQUEST']._serialized_start=3166
+  _globals['_GETEXPOSUREREQUEST']._serialized_end=3245
+  _globals['_EXPOSUREROW']._serialized_start=3248
+  _globals['_EXPOSUREROW']._serialized_end=3452
+  _globals['_GETEXPOSURERESPONSE']._serialized_start=3454
+  _globals['_GETEXPOSURERESPONSE']._serialized_end=3535
+  _globals['_AUDITSERVICE']._serialized_start=3675
+  _globals['_AUDITSERVICE']._serialized_end=4520
 # @@protoc_insertion_point(module_scope)

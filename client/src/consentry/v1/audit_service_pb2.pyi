@@ -4,6 +4,7 @@ isort:skip_file
 Audit: read the ledger, prove it, export it. The conventions stand in gate_service.proto."""
 
 from collections import abc as _abc
+from consentry.v1 import anchoring_pb2 as _anchoring_pb2
 from consentry.v1 import byte_stream_pb2 as _byte_stream_pb2
 from consentry.v1 import decision_pb2 as _decision_pb2
 from consentry.v1 import ledger_pb2 as _ledger_pb2
@@ -235,18 +236,30 @@ class GetCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ANCHORING_FIELD_NUMBER: _builtins.int
+    ANCHORED_CHECKPOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checkpoint(self) -> _ledger_pb2.Checkpoint:
-        """The checkpoint."""
+        """The checkpoint. It bears the cosignatures of those witnesses that have seen this very tree."""
+
+    @_builtins.property
+    def anchoring(self) -> _anchoring_pb2.Anchoring:
+        """Whether others vouch for the ledger, and how far."""
+
+    @_builtins.property
+    def anchored_checkpoint(self) -> _ledger_pb2.Checkpoint:
+        """The largest checkpoint that others vouched for, with its cosignatures. Absent where there is none."""
 
     def __init__(
         self,
         *,
         checkpoint: _ledger_pb2.Checkpoint | None = ...,
+        anchoring: _anchoring_pb2.Anchoring | None = ...,
+        anchored_checkpoint: _ledger_pb2.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anchored_checkpoint", b"anchored_checkpoint", "anchoring", b"anchoring", "checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchored_checkpoint", b"anchored_checkpoint", "anchoring", b"anchoring", "checkpoint", b"checkpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

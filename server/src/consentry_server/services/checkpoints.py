@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger import checkpoint as checkpoints
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.merkle import Frontier, frontier_at, hash_leaf
+from consentry_server.core.ledger.rotation import KeyChain
 from consentry_server.core.ledger.tiles import TileHashes
 from consentry_server.services.ledger import tile_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from consentry_server.core.ledger.note import VerifierKey
@@ -44,6 +46,7 @@ class Checkpoints:
         lock: The record outside the database.
         clock: The time now, UTC.
         every_seconds: How often a grown ledger gets a new checkpoint.
+        chain: Every key the ledger has had; the present one alone where it was never rotated.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Checkpoints:
         lock: LockRecord,
         clock: Callable[[], datetime],
         every_seconds: float,
+        chain: KeyChain | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -62,6 +66,7 @@ class Checkpoints:
         self._lock = lock
         self._clock = clock
         self._every_seconds = every_seconds
+        self._chain = chain
         self._note: bytes | None = None
         self._verified = Frontier()
         self._busy = asyncio.Lock()
@@ -76,6 +81,11 @@ class Checkpoints:
         """The key that verifies this ledger's checkpoints."""
         return checkpoints.log_key(self._ledger, self._keys.ledger_key.private)
 
+    @property
+    def chain(self) -> KeyChain:
+        """Every key that this ledger has had, and which sizes each one signs."""
+        return self._chain or KeyChain.of(self.key)
+
     async def start(self, *, create: bool = False) -> None:
         """Compare the store with the lock record, then publish as the ledger grows.
 
@@ -84,7 +94,8 @@ class Checkpoints:
 
         Raises:
             ConsentryError: ``LEDGER_FORKED``: the database is older than the lock, differs from it, or the lock is
-                missing; ``CONFIGURATION_INVALID``: the clock is behind the last entry.
+                missing; ``DATA_DAMAGED``: the lock record is not this ledger's or cannot be read;
+                ``CONFIGURATION_INVALID``: the clock is behind the last entry.
         """
         await asyncio.to_thread(self._compare, create=create)
         await self.publish()
@@ -111,13 +122,16 @@ class Checkpoints:
                 ``STORAGE_FAILED``: what the lock record says is not known, and :attr:`failed` is set; ``STORAGE_FULL``:
                 the record is the old one, and a later try may succeed.
         """
-        task = asyncio.create_task(self._publish_alone(), name="checkpoint")
+        return await self._to_the_end(self._publish_alone())
+
+    async def _to_the_end(self, signing: Coroutine[Any, Any, bytes]) -> bytes:
+        """Sign; a caller that goes away neither stops it half-way nor lets another one begin beside it."""
+        task = asyncio.create_task(signing, name="checkpoint")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
     async def _publish_alone(self) -> bytes:
-        """Publish; a caller that goes away neither stops it half-way nor lets another one begin beside it."""
         async with self._busy:
             if self._failure is not None:  # what the lock record says is no longer known: nothing may be read into it
                 raise ConsentryError(self._failure.reason, self._failure.message) from self._failure
@@ -127,6 +141,32 @@ class Checkpoints:
                 if error.reason in FATAL:
                     self._failure = error
                     self.failed.set()
+                raise
+
+    async def rotate(self, record: Callable[[bytes], Awaitable[KeyChain]]) -> bytes:
+        """Change the key between two checkpoints; nothing is signed while it changes.
+
+        Args:
+            record: Is given the last checkpoint of the old key; records the rotation durably, changes the key in use,
+                and returns the new chain.
+
+        Returns:
+            The first checkpoint of the new key.
+
+        Raises:
+            ConsentryError: Whatever ``record`` or publishing raised; :attr:`failed` is set, and the next start finishes
+                what was recorded.
+        """
+        return await self._to_the_end(self._rotate_alone(record))
+
+    async def _rotate_alone(self, record: Callable[[bytes], Awaitable[KeyChain]]) -> bytes:
+        async with self._busy:
+            try:
+                last = await asyncio.to_thread(self._publish)
+                self._chain = await record(last)
+                return await asyncio.to_thread(self._publish)
+            except BaseException:
+                self.failed.set()
                 raise
 
     def _compare(self, *, create: bool) -> None:
@@ -147,7 +187,14 @@ class Checkpoints:
                     "restored backup could not be told from the real ledger",
                 )
             return
-        signed = checkpoints.open_checkpoint(locked, self.key).checkpoint
+        try:
+            signed = checkpoints.open_checkpoint(locked, self.chain.at_note(locked)).checkpoint
+        except LedgerError as error:
+            raise ConsentryError(
+                Reason.DATA_DAMAGED,
+                f"the lock record is not one of this ledger ({error.message}): put this ledger's own back from where "
+                "it is kept; without it a restored backup could not be told from the real ledger",
+            ) from error
         if signed.size > head.size:
             raise ConsentryError(
                 Reason.LEDGER_FORKED,
@@ -180,6 +227,10 @@ class Checkpoints:
                 Reason.DATA_DAMAGED,
                 f"entries after {self._verified.size} do not hash to the recorded root: disk or memory is faulty; "
                 "nothing was signed",
+            )
+        if self.chain.at(head.size) != self.key:
+            raise ConsentryError(
+                Reason.DATA_DAMAGED, "the key in use is not the one that the ledger names for this size: start again"
             )
         note = checkpoints.sign(
             checkpoints.Checkpoint(self._ledger, head.size, head.root), self._keys.ledger_key.private

@@ -10,10 +10,11 @@ import base64
 import hmac
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from consentry_server.core.envelope import DEK_BYTES, Binding, draw, seal, unseal
 from consentry_server.core.errors import ConsentryError, Reason
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_KEYS: Final = 4_096
 LOOKUP_KEY_NAME: Final = "lookup-hmac-sha256"
 LEDGER_KEY_NAME: Final = "ledger-ed25519"
+NEXT_LEDGER_KEY_NAME: Final = "ledger-ed25519-next"
+"""Made for a rotation that is under way; takes the ledger key's name once the ledger has recorded it."""
 PERMIT_KEY_NAME: Final = "permit-ed25519"
 _ID_BYTES: Final = 15  # 120 random bits: 24 characters of base32
 
@@ -162,6 +165,33 @@ class Keys:
     def permit_key(self) -> SigningKey:
         """Signs permits, receipts and certificates."""
         return self._started().permit
+
+    def next_ledger_key(self) -> SigningKey:
+        """The key that a rotation goes to: durable before it is returned; one that a crash left behind is taken."""
+        return _signing_key(self._secret(NEXT_LEDGER_KEY_NAME, create=True))
+
+    def adopt_ledger_key(self, public: bytes) -> None:
+        """Sign with the key that the ledger names, and destroy the one before it.
+
+        Args:
+            public: The ledger's newest public key, 32 bytes.
+
+        Raises:
+            ConsentryError: ``KEYS_UNAVAILABLE``: the key store does not hold that key.
+        """
+        secrets = self._started()
+        if _raw(secrets.ledger) == public:
+            return
+        stored = self._store.secret(NEXT_LEDGER_KEY_NAME)
+        successor = None if stored is None else _signing_key(self._custody.unwrap(stored.wrapped, stored.epoch))
+        if successor is None or _raw(successor) != public:
+            raise ConsentryError(
+                Reason.KEYS_UNAVAILABLE,
+                "the key store does not hold the key that the ledger signs with since its last rotation: it is an "
+                "older copy; restore the newest one",
+            )
+        self._store.replace_secret(LEDGER_KEY_NAME, NEXT_LEDGER_KEY_NAME)
+        self._secrets = replace(secrets, ledger=successor)
 
     def dek(self, record_class: RecordClass, owner: str) -> Dek:
         """Return the DEK of a class and owner; a new one is durable before it is returned.
@@ -329,6 +359,10 @@ def _signing_key(seed: bytes) -> SigningKey:
     private = Ed25519PrivateKey.from_private_bytes(seed)
     public = private.public_key()
     return SigningKey(private, public, key_id(public))
+
+
+def _raw(key: SigningKey) -> bytes:
+    return key.public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _destroyed() -> ConsentryError:

@@ -166,6 +166,12 @@ class KeyStore(Protocol):
     def add_secret(self, secret: StoredSecret) -> StoredSecret:
         """Keep a new tenant key durably and return it; or the one of that name that is there already."""
 
+    def replace_secret(self, name: str, successor: str) -> None:
+        """Give the tenant key ``successor`` the name ``name``, durably and in one step.
+
+        No method gives the key that had the name any more, and its bytes are overwritten, as with ``delete``.
+        """
+
 
 class BlobWriter(Protocol):
     """Takes the bytes of one blob."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import audit_service_pb2 as pb
 from consentry.v1 import ledger_pb2
-from consentry_server.adapters.grpc import paging, read, read_consent, words
+from consentry_server.adapters.grpc import paging, read, read_consent, words, write_anchoring
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.receipt import Receipt
@@ -42,15 +42,15 @@ class AuditServicer(Servicer):
         )
 
     async def GetCheckpoint(self, _request: pb.GetCheckpointRequest, _context: Any) -> pb.GetCheckpointResponse:  # noqa: N802 - the RPC's name
-        """Give the latest signed checkpoint."""
+        """Give the latest signed checkpoint, and say who vouches for it."""
         _caller, tenant, _ledger = self._call()
-        note = await tenant.audit.checkpoint()
-        key = tenant.checkpoints.key
-        signed = open_checkpoint(note, key).checkpoint
+        signed = await tenant.audit.checkpoint()
+        state = await tenant.anchors.state()
+        note = await tenant.anchors.cosigned(signed)  # after the state: what it names is on the checkpoint
         return pb.GetCheckpointResponse(
-            checkpoint=ledger_pb2.Checkpoint(
-                note=note.decode(), verifier_key=key.vkey, tree_size=signed.size, root_hash=signed.root
-            )
+            checkpoint=_checkpoint(tenant, note),
+            anchoring=write_anchoring.anchoring(state),
+            anchored_checkpoint=_checkpoint(tenant, anchored) if (anchored := await tenant.anchors.newest()) else None,
         )
 
     async def GetInclusionProof(  # noqa: N802 - the RPC's name
@@ -134,6 +134,14 @@ def _index(value: int, field: str) -> int:
     if value < 0:
         raise read.invalid(field, "must not be less than 0")
     return value
+
+
+def _checkpoint(tenant: Tenant, note: bytes) -> ledger_pb2.Checkpoint:
+    key = tenant.checkpoints.chain.at_note(note)
+    signed = open_checkpoint(note, key).checkpoint
+    return ledger_pb2.Checkpoint(
+        note=note.decode(), verifier_key=key.vkey, tree_size=signed.size, root_hash=signed.root
+    )
 
 
 def _entry(ledger: str, stored: StoredEntry) -> ledger_pb2.Entry:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from consentry_server.services.anchors import Anchors
     from consentry_server.services.audit import Audit
     from consentry_server.services.checkpoints import Checkpoints
     from consentry_server.services.gate import Gate
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from consentry_server.services.registry import Registry
     from consentry_server.services.releases import Releases
     from consentry_server.services.retention import Retention
+    from consentry_server.services.rotation import Rotation
     from consentry_server.services.sequencer import Sequencer
 
 
@@ -34,3 +36,5 @@ class Tenant:
     checkpoints: Checkpoints
     people: People
     sequencer: Sequencer
+    rotation: Rotation
+    anchors: Anchors

@@ -158,6 +158,16 @@ class SqliteKeyStore:
             ).get
         return StoredSecret(found[0], found[1], found[2], _time(found[3]))
 
+    def replace_secret(self, name: str, successor: str) -> None:
+        """Give a tenant key another's name, durably, and overwrite the other."""
+        with self._using() as connection:
+            with transaction(connection):
+                if connection.execute("select 1 from secret where name = ?", (successor,)).get is None:
+                    raise _unavailable(f"the key store {self._path} has no {successor} key: restore the newest one")
+                connection.execute("delete from secret where name = ?", (name,))
+                connection.execute("update secret set name = ? where name = ?", (name, successor))
+            _purge(connection, self._path)
+
     def _one_key(self, query: str, values: tuple[str, ...]) -> StoredKey | None:
         with self._using() as connection:
             row = connection.execute(query, values).get

@@ -10,7 +10,7 @@ from consentry_server.core.ledger.merkle import HASH_BYTES
 from consentry_server.core.ledger.tiles import ENTRIES, TILE_WIDTH, encode_bundle, tiles_between
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from consentry_server.core.ledger.note import VerifierKey
 
@@ -65,6 +65,7 @@ def export(
     *,
     read_entries: Callable[[int, int], Sequence[bytes]],
     read_tile: Callable[[int, int, int], bytes],
+    beside: Iterable[tuple[str, bytes]] = (),
 ) -> Iterator[tuple[str, bytes]]:
     """All files to be written for a checkpoint, in an order that is safe to break off anywhere.
 
@@ -76,9 +77,10 @@ def export(
         key: The ledger's key.
         read_entries: As in ``export_tiles``.
         read_tile: As in ``export_tiles``.
+        beside: Path and contents of what belongs to the ledger and is no tile: ``keys``, ``anchors/...``.
 
     Yields:
-        Path and contents: ``vkey``, ``tile/...``, ``checkpoint``.
+        Path and contents: ``vkey``, ``tile/...``, what stands beside, ``checkpoint``.
 
     Raises:
         LedgerError: as ``export_tiles``; ``DATA_DAMAGED`` where the key did not sign the checkpoint.
@@ -86,4 +88,5 @@ def export(
     size = open_checkpoint(checkpoint, key).checkpoint.size
     yield VKEY_PATH, f"{key.vkey}\n".encode()
     yield from export_tiles(old_size, size, read_entries=read_entries, read_tile=read_tile)
+    yield from beside
     yield CHECKPOINT_PATH, checkpoint

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from consentry_server.core.ledger import anchors
 from consentry_server.core.ledger.checkpoint import Cosignature, OpenedCheckpoint, open_checkpoint
 from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH
 from consentry_server.core.ledger.merkle import HASH_BYTES, Frontier, hash_leaf, perfect_root
+from consentry_server.core.ledger.rotation import KEYS_PATH, newest_key
 from consentry_server.core.ledger.scan import Bundle, Finding, Link, Scanned, scan_bundle
 from consentry_server.core.ledger.tiles import (
     ENTRIES,
@@ -110,7 +112,7 @@ def verify(
 
     Args:
         read: Contents of a file of the export by its path (``tile/0/000``), or None where there is none.
-        key: The ledger's key, from a place that its keeper cannot change.
+        key: Any key that the ledger has had, from a place that its keeper cannot change; later ones are followed.
         cosigners: Keys of witnesses that the reader trusts.
         paths: All files of the export, if they can be listed.
         run: Applies ``scan_bundle`` to bundles and gives the results in order: ``map``, or a process pool's.
@@ -171,6 +173,10 @@ class _Ledger:
 
     def open(self, key: VerifierKey, cosigners: tuple[VerifierKey, ...]) -> OpenedCheckpoint | None:
         """Read and check what is signed."""
+        try:
+            key = newest_key(self.read, key)
+        except LedgerError as error:
+            self.find(KEYS_PATH, None, error.message)
         exported = self.read(VKEY_PATH)
         if exported is not None and exported != f"{key.vkey}\n".encode():
             self.find(VKEY_PATH, None, "the exported key is not the one given for this verification")
@@ -190,7 +196,7 @@ class _Ledger:
             try:
                 tile = parse_path(path)
             except LedgerError:
-                if path not in {CHECKPOINT_PATH, VKEY_PATH}:
+                if path not in {CHECKPOINT_PATH, VKEY_PATH, KEYS_PATH} and anchors.parse_path(path) is None:
                     self.not_covered.append(path)
                 continue
             width = width_at(tile.level, tile.number, size)

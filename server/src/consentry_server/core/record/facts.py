@@ -302,6 +302,15 @@ class ActivePack:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRotated:
+    """The ledger's key was rotated: the entry at ``index`` carries the statement, larger trees are the new key's."""
+
+    old_vkey: str
+    new_vkey: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """What is known of the tenant itself."""
 
@@ -315,6 +324,8 @@ class Tenant:
     """740 ILCS 14/15(e): protected the same as or more than other confidential and sensitive information."""
     open_destructions: tuple[str, ...] = ()
     """Requested and not yet completed; carried on with after a restart."""
+    key_rotations: tuple[KeyRotated, ...] = ()
+    """Every rotation of the ledger's key, in order."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
 

@@ -18,6 +18,7 @@ from consentry_server.core.record.facts import (
     DestructionTarget,
     Determination,
     Identifier,
+    KeyRotated,
     Notice,
     Photo,
     Release,
@@ -125,6 +126,12 @@ def _pack_activated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -
     pack = from_plain(ActivePack, _recorded(entry, "pack", stamp))
     kept = tuple(active for active in tenant.packs if active.pack_id != pack.pack_id)
     records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack)))
+
+
+def _key_rotated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    tenant = _tenant(records)
+    rotated = KeyRotated(entry["old_vkey"], entry["new_vkey"], stamp.index)
+    records.put(Tenant, TENANT_KEY, replace(tenant, key_rotations=(*tenant.key_rotations, rotated)))
 
 
 def _policy_published(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -339,6 +346,7 @@ def _destruction_completed(records: Records, entry: Mapping[str, Any], stamp: _S
 _HANDLERS: dict[str, Callable[[Records, Mapping[str, Any], _Stamp], None]] = {
     "ledger.created": _ledger_created,
     "settings.changed": _settings_changed,
+    "ledger.key_rotated": _key_rotated,
     "pack.activated": _pack_activated,
     "policy.published": _policy_published,
     "notice.published": _notice_published,
