@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from consentry_server.services.rebuild import Rebuild, Rebuilt
 
 
 @contextmanager
-def opened(database: Path) -> Iterator[tuple[SqliteProjections, SqliteShelf]]:
+def opened(
+    database: Path, older: Callable[[int, int], list[bytes]] | None = None
+) -> Iterator[tuple[SqliteProjections, SqliteShelf]]:
     """The tables of a ledger, and an empty shelf."""
-    projections, shelf = SqliteProjections(database), SqliteShelf()
+    projections, shelf = SqliteProjections(database, older), SqliteShelf()
     projections.open()
     shelf.open()
     try:
@@ -25,12 +27,16 @@ def opened(database: Path) -> Iterator[tuple[SqliteProjections, SqliteShelf]]:
         shelf.close()
 
 
-def rebuilt(database: Path, published: Checkpoint | None = None) -> Rebuilt:
+def rebuilt(
+    database: Path,
+    published: Checkpoint | None = None,
+    older: Callable[[int, int], list[bytes]] | None = None,
+) -> Rebuilt:
     """Fold and compare."""
-    with opened(database) as (projections, shelf):
+    with opened(database, older) as (projections, shelf):
         return Rebuild(projections, shelf, published=published, progress=lambda _doing, _done, _total: None).run()
 
 
-def differences(database: Path) -> list[str]:
+def differences(database: Path, older: Callable[[int, int], list[bytes]] | None = None) -> list[str]:
     """What is not as the ledger says: empty where every table is right."""
-    return [str(each) for each in rebuilt(database).differences.listed]
+    return [str(each) for each in rebuilt(database, older=older).differences.listed]

@@ -22,7 +22,8 @@ from consentry_server.core.ledger.note import parse_vkey
 from consentry_server.core.ledger.rotation import KEYS_PATH, parse_keys
 from consentry_server.core.ledger.verify import Integrity, Report, verify
 from consentry_server.services.ledger import tile_reader
-from consentry_server.tenant import TenantFolders
+from consentry_server.services.tiered import TieredStore
+from consentry_server.tenant import TenantFolders, tile_store
 
 if TYPE_CHECKING:
     from consentry_server.core.ledger.rotation import KeyChain
@@ -42,7 +43,8 @@ def export_ledger(
     tenant: Annotated[str, typer.Option(help="Whose ledger; needed where there are several.")] = "",
 ) -> None:
     """Write a ledger as C2SP tlog-tiles: vkey, tiles, and the checkpoint last. The server may be running."""
-    folders = TenantFolders(state, tenant_of(state, tenant))
+    name = tenant_of(state, tenant)
+    folders = TenantFolders(state, name)
     checkpoint = FileLockRecord(folders.lock).read()
     if checkpoint is None:
         raise ConsentryError(Reason.NOT_FOUND, f"no checkpoint was published for {folders.data.name}: serve it first")
@@ -50,7 +52,7 @@ def export_ledger(
     key = chain.newest
     size = open_checkpoint(checkpoint, chain.at_note(checkpoint)).checkpoint.size
     kept = list(AnchorFolder(folders.data).files())
-    store = SqliteLedgerStore(folders.ledger)
+    store = TieredStore(SqliteLedgerStore(folders.ledger), tile_store(state, name, config.load(state)))
     written = 0
     try:
         with Progress(console=_messages, transient=True) as progress:

@@ -29,7 +29,8 @@ from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.note import parse_vkey
 from consentry_server.services.orphans import Outside
 from consentry_server.services.rebuild import Rebuild, repair
-from consentry_server.tenant import TenantFolders, engine_version, now
+from consentry_server.services.tiered import TieredStore
+from consentry_server.tenant import TenantFolders, engine_version, now, tile_store
 
 if TYPE_CHECKING:
     from consentry_server.core.ledger.checkpoint import Checkpoint
@@ -74,7 +75,9 @@ def rebuild(
                 f"the lock record or the published key of {name} is missing: put it back; without it an older copy of "
                 "the ledger could not be told from the real one, and nothing is written",
             )
-        projections, shelf = SqliteProjections(folders.ledger), SqliteShelf()
+        entries = TieredStore(SqliteLedgerStore(folders.ledger), tile_store(state, name, settings))
+        stack.callback(entries.close)
+        projections, shelf = SqliteProjections(folders.ledger, entries.fetch_entries), SqliteShelf()
         stack.callback(projections.close)
         stack.callback(shelf.close)
         projections.open()

@@ -32,7 +32,10 @@ MIB: Final = 2**20
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,253}[a-z0-9])?")
 _LISTEN: Final = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+_OBJECTS: Final = re.compile(r"(?:s3|gs|az)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*/?")
 _MAX_PORT: Final = 65535
+MIN_HOT_ENTRIES: Final = 1024
+"""Four full tiles: the right edge of the tree is always in the database."""
 
 
 class _Section(BaseModel):
@@ -70,6 +73,12 @@ def _web_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ValueError("must be an http or https address without user, query and fragment")
+    return text
+
+
+def _tiles_place(text: str) -> str:
+    if "://" in text and not _OBJECTS.fullmatch(text):
+        raise ValueError("must be a folder or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX")
     return text
 
 
@@ -182,6 +191,25 @@ class AnchorsSettings(_Section):
         return self
 
 
+class TilesSettings(_Section):
+    """The ledger as tiles that anybody can verify, and how much of it stays in the database."""
+
+    publish_to: Annotated[str, AfterValidator(_tiles_place)] = ""
+    """Where tiles are published: a folder (relative to the state folder), s3://, gs:// or az://; empty for nowhere."""
+    publish_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 10.0
+    """How often a grown ledger is published."""
+    hot_entries: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+    """Newest entries that stay in the database, 1024 or more; older ones are read from tiles. 0 keeps all."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.hot_entries and not self.publish_to:
+            raise ValueError("hot_entries needs publish_to: entries leave the database for published tiles only")
+        if 0 < self.hot_entries < MIN_HOT_ENTRIES:
+            raise ValueError(f"hot_entries must be 0 or at least {MIN_HOT_ENTRIES}")
+        return self
+
+
 class GateSettings(_Section):
     """Decisions and permits."""
 
@@ -239,6 +267,7 @@ class Settings(BaseSettings):
     tenancy: TenancySettings = TenancySettings()
     ledger: LedgerSettings = LedgerSettings()
     anchors: AnchorsSettings = AnchorsSettings()
+    tiles: TilesSettings = TilesSettings()
     gate: GateSettings = GateSettings()
     vault: VaultSettings = VaultSettings()
     keys: KeysSettings = KeysSettings()

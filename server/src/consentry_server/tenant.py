@@ -25,6 +25,7 @@ from consentry_server.adapters.kms.private_files import read_passphrase
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.adapters.tiles.places import open_tiles
 from consentry_server.adapters.timestamp.rfc3161 import Rfc3161Authority, load_roots
 from consentry_server.adapters.witness.tlog import TlogWitness
 from consentry_server.core.errors import ConsentryError, Reason
@@ -53,6 +54,8 @@ from consentry_server.services.retention import Retention
 from consentry_server.services.rotation import Rotation, settle
 from consentry_server.services.sealing import Sealing
 from consentry_server.services.sequencer import Sequencer
+from consentry_server.services.tiered import TieredStore
+from consentry_server.services.tiles import TilePublisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from consentry_server.core.law import Pack
     from consentry_server.core.ledger.rotation import KeyChain
     from consentry_server.services.book import Book
+    from consentry_server.services.ports import LedgerStore
+    from consentry_server.services.ports_tiles import TileStore
 
 ACTOR = "system"
 
@@ -125,6 +130,7 @@ class RunningTenant:
         self.name = name
         self._clock = clock or now
         self.folders = TenantFolders(state, name)
+        self._state = state
         self.ledger = f"{settings.tenancy.trust_domain}/{name}"
         self._settings = settings
         self._encrypted_in_transit = encrypted_in_transit
@@ -174,7 +180,8 @@ class RunningTenant:
         stack.callback(lock.release)
         keys = await asyncio.to_thread(self._open_keys, create=create)
         stack.callback(keys.close)
-        store = SqliteLedgerStore(folders.ledger)
+        tiles = tile_store(self._state, self.name, settings)
+        store = TieredStore(SqliteLedgerStore(folders.ledger), tiles)
         stack.callback(store.close)
         sequencer = Sequencer(
             store,
@@ -200,6 +207,17 @@ class RunningTenant:
         await checkpoints.start(create=create)
         await asyncio.to_thread(publish_keys, folders, chain)
         stack.push_async_callback(checkpoints.aclose)
+        if tiles is not None:
+            publisher = TilePublisher(
+                store=store,
+                tiles=tiles,
+                checkpoints=checkpoints,
+                sequencer=sequencer,
+                every_seconds=settings.tiles.publish_seconds,
+                hot_entries=settings.tiles.hot_entries,
+            )
+            await publisher.start()
+            stack.push_async_callback(publisher.aclose)
         blobs = LocalBlobs(folders.data / "blobs")
         await blobs.start()
         stack.push_async_callback(blobs.aclose)
@@ -231,7 +249,7 @@ class RunningTenant:
     def _wire(
         self,
         sequencer: Sequencer,
-        store: SqliteLedgerStore,
+        store: LedgerStore,
         keys: Keys,
         checkpoints: Checkpoints,
         blobs: LocalBlobs,
@@ -292,7 +310,7 @@ class RunningTenant:
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
         )
 
-    def _anchors(self, store: SqliteLedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
+    def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
         async def prove(old_size: int, size: int) -> Sequence[bytes]:
             return (await audit.consistency(old_size, size)).hashes
 
@@ -414,6 +432,12 @@ def publish_keys(folders: TenantFolders, chain: KeyChain) -> None:
             raise ConsentryError(
                 reason, f"{path} cannot be written: {error.strerror}; mend that, then start again"
             ) from error
+
+
+def tile_store(state: Path, name: str, settings: Settings) -> TileStore | None:
+    """Where a tenant's tiles are published, or None where they are not."""
+    publish_to = settings.tiles.publish_to
+    return open_tiles(publish_to, name, state=state) if publish_to else None
 
 
 def now() -> datetime:

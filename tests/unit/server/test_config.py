@@ -97,6 +97,11 @@ def test_the_command_line_wins_over_both(tmp_path: Path, monkeypatch: pytest.Mon
         ('[[anchors.timestamp]]\nname = "a"\nurl = "http://a.test/"', "anchors.timestamp"),
         ('[[anchors.witness]]\nname = "a"\nurl = "http://a.test/"', "anchors.witness"),
         ("gate = 3", "gate"),
+        ('[tiles]\npublish_to = "http://tiles.example"', "tiles.publish_to"),
+        ('[tiles]\npublish_to = "s3://bucket/../other"', "tiles.publish_to"),
+        ("[tiles]\npublish_seconds = 0", "tiles.publish_seconds"),
+        ('[tiles]\npublish_to = "tiles"\nhot_entries = 1000', "tiles"),
+        ("[tiles]\nhot_entries = 10000", "tiles"),
     ],
 )
 def test_a_bad_value_names_the_file_and_the_key(tmp_path: Path, text: str, key: str) -> None:

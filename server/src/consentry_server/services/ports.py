@@ -119,6 +119,13 @@ class LedgerStore(Protocol):
     def forget_requests(self, before: datetime) -> None:
         """Drop request ids answered before a time."""
 
+    def forget_entries(self, before: int) -> None:
+        """Drop entries and their leaf hashes, which are in durable tiles; the root of each tile stays.
+
+        Args:
+            before: Index of the first entry that stays, a multiple of 256.
+        """
+
     def delete_sealed(self, record_ids: Sequence[str]) -> None:
         """Delete ciphertexts durably, overwriting their pages."""
 
@@ -127,6 +134,9 @@ class LedgerStore(Protocol):
 
     def fetch_head(self) -> Head:
         """The committed head."""
+
+    def fetch_first(self) -> int:
+        """Index of the first entry that was not forgotten; the size where there is none."""
 
     def fetch_entry(self, index: int) -> bytes | None:
         """One entry's bytes, or None beyond the end."""

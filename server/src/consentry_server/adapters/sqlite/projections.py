@@ -13,10 +13,11 @@ from consentry_server.adapters.sqlite.connection import BUSY_MILLISECONDS, DRIVE
 from consentry_server.adapters.sqlite.store import from_integer, of_types, to_head
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
-from consentry_server.core.ledger.tiles import FullTile
+from consentry_server.core.ledger.merkle import hash_leaf
+from consentry_server.core.ledger.tiles import TILE_WIDTH, FullTile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from consentry_server.services.ports import Head
@@ -29,10 +30,12 @@ class SqliteProjections:
 
     Args:
         path: The ledger's database file.
+        older: Gives so many entries from an index that have left the database for tiles, verified.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, older: Callable[[int, int], list[bytes]] | None = None) -> None:
         self._path = path
+        self._older = older
         self._connection: apsw.Connection | None = None
 
     def open(self) -> None:
@@ -62,7 +65,11 @@ class SqliteProjections:
         """See the port."""
         asked = "select bytes, leaf from entry where idx >= ? and idx < ? order by idx"
         rows = [of_types(row, bytes, bytes) for row in self._rows(asked, first, first + count)]
-        return [(data, leaf) for data, leaf in rows]
+        kept = [(data, leaf) for data, leaf in rows]
+        begin = next(self._rows("select coalesce(min(idx), 0) from entry"))[0]
+        if self._older is None or first >= begin:
+            return kept
+        return [(data, hash_leaf(data)) for data in self._older(first, min(count, begin - first))] + kept
 
     def tile(self, level: int, number: int) -> FullTile | None:
         """See the port."""
@@ -70,6 +77,8 @@ class SqliteProjections:
         if row is None:
             return None
         root, hashes = of_types(row, bytes, bytes)
+        if not hashes and level == 0 and self._older is not None:
+            hashes = b"".join(hash_leaf(data) for data in self._older(number * TILE_WIDTH, TILE_WIDTH))
         return FullTile(level, number, root, hashes)
 
     def freeze(self) -> None:
@@ -101,10 +110,12 @@ class SqliteProjections:
         """See the port."""
         asked = (
             "select request.key, request.idx, request.time, entry.bytes"
-            " from request left join entry on entry.idx = request.idx order by request.key"
+            " from request left join entry on entry.idx = request.idx order by request.idx, request.key"
         )
         for row in self._rows(asked):
             key, index, time, data = of_types(row, bytes, int, int, bytes | NoneType)
+            if data is None and self._older is not None and index >= 0:
+                data = next(iter(self._older(index, 1)), None)
             yield key.hex(), index, format_time(from_integer(time)), data
 
     def tiles(self) -> Iterator[tuple[int, int]]:

@@ -28,7 +28,7 @@ from consentry_server.adapters.sqlite.connection import (
 from consentry_server.adapters.sqlite.repair import repair_row
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.merkle import EMPTY_ROOT
-from consentry_server.core.ledger.tiles import FullTile
+from consentry_server.core.ledger.tiles import TILE_WIDTH, FullTile
 from consentry_server.services.ports import Head, KnownRequest
 
 if TYPE_CHECKING:
@@ -182,6 +182,16 @@ class SqliteLedgerStore:
         with storage_errors(), transaction(self._write):
             self._write.execute("delete from request where time < ?", (to_integer(before),))
 
+    def forget_entries(self, before: int) -> None:
+        """See the port. The pages that become free are used again by the next entries."""
+        with storage_errors(), transaction(self._write):
+            (first,) = _row(self._write, "select coalesce(min(idx), ?) from entry", (before,))
+            self._write.execute("delete from entry where idx < ?", (before,))
+            self._write.execute(
+                "update tile set hashes = x'' where level = 0 and number >= ? and number < ?",
+                (first // TILE_WIDTH, before // TILE_WIDTH),
+            )
+
     def delete_sealed(self, record_ids: Sequence[str]) -> None:
         """See the port."""
         with storage_errors(), transaction(self._write):
@@ -200,6 +210,11 @@ class SqliteLedgerStore:
     def fetch_head(self) -> Head:
         """See the port."""
         return to_head(_row(self._reader, "select size, root, frontier, time from head", ()))
+
+    def fetch_first(self) -> int:
+        """See the port."""
+        (first,) = _row(self._reader, "select coalesce((select min(idx) from entry), size) from head", ())
+        return int(first)
 
     def fetch_entry(self, index: int) -> bytes | None:
         """See the port."""
