@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 REQUIRE_ALL = os.environ.get("CONSENTRY_REQUIRE_ALL") == "1"
 
@@ -21,6 +22,13 @@ REQUIRE_ALL = os.environ.get("CONSENTRY_REQUIRE_ALL") == "1"
 # red run can be repeated.
 hypothesis.settings.register_profile("consentry", deadline=None, print_blob=True, derandomize=REQUIRE_ALL)
 hypothesis.settings.load_profile("consentry")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """What a command in this process says of the log holds for it alone."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

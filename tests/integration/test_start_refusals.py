@@ -186,4 +186,4 @@ def refused_without_a_ledger(state: Path) -> None:
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 5
-    assert "this is an older copy" in done.stderr.replace("\n", " ")
+    assert "restore it from a backup" in done.stderr.replace("\n", " ")

@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_tiles, config, logs
+from consentry_server import cli_anchors, cli_audit, cli_read, cli_tiles, config, logs
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -55,6 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 cli_audit.app.command("serve-tiles")(cli_tiles.serve_tiles)
+cli_audit.app.add_typer(cli_read.app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 _messages = Console(stderr=True, highlight=False)

@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 def timestamp(state: State, tenant: TenantName = "") -> None:
     """Have every timestamp authority stamp the newest checkpoint now. The server may be running."""
     settings = config.load(state)
-    folders = tenants.TenantFolders(state, cli_audit.tenant_of(state, tenant))
+    folders = tenants.TenantFolders(state, config.load(state).tenancy.choose(tenant))
     asked = tenants.authorities(settings)
     if not asked:
         raise ConsentryError(
@@ -66,7 +66,7 @@ def rotate_key(state: State, tenant: TenantName = "") -> None:
     """Give the ledger a new key, vouched for by the old one, which is destroyed. The server must be stopped."""
     settings = config.load(state)
     logs.configure(level="error")
-    name = cli_audit.tenant_of(state, tenant)
+    name = config.load(state).tenancy.choose(tenant)
     chain = asyncio.run(_rotate(state, name, settings))
     _out.print(f"{chain.newest.name} signs with a new key from {chain.ranges[-1].first_size} entries on")
     _out.print(chain.newest.vkey, markup=False, soft_wrap=True)

@@ -10,10 +10,25 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from consentry_server import cli_rebuild, config
+from consentry_server import cli_discovery, cli_rebuild, config
 from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.cli_discovery import Form
+from consentry_server.cli_filters import (
+    ActorOption,
+    FromOption,
+    OutcomeOption,
+    PhotoOption,
+    RuleOption,
+    SubjectOption,
+    ToOption,
+    TypeOption,
+    opened,
+    stated,
+    wanted,
+)
+from consentry_server.cli_sources import Access
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.anchors import with_kept_cosignatures
 from consentry_server.core.ledger.checkpoint import open_checkpoint
@@ -26,11 +41,12 @@ from consentry_server.services.tiered import TieredStore
 from consentry_server.tenant import TenantFolders, tile_store
 
 if TYPE_CHECKING:
+    from consentry_server.cli_sources import Wanted
     from consentry_server.core.ledger.rotation import KeyChain
 
 DAMAGED = 5
 
-app = typer.Typer(help="Export and verify the ledger.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Read, export and verify the ledger.", no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 _messages = Console(stderr=True, highlight=False)
 app.command("rebuild")(cli_rebuild.rebuild)
@@ -39,11 +55,31 @@ app.command("rebuild")(cli_rebuild.rebuild)
 @app.command("export")
 def export_ledger(
     state: Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)],
-    target: Annotated[Path, typer.Argument(help="Folder to write; a later export adds to it.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(help="Folder to write; a later export of tiles adds to it.", show_default=False)
+    ],
     tenant: Annotated[str, typer.Option(help="Whose ledger; needed where there are several.")] = "",
+    form: Annotated[Form, typer.Option("--format", help="jsonl and csv are for discovery tools.")] = Form.TILES,
+    types: TypeOption = None,
+    subject: SubjectOption = "",
+    photo: PhotoOption = "",
+    outcome: OutcomeOption = None,
+    rule: RuleOption = "",
+    actor: ActorOption = "",
+    from_time: FromOption = "",
+    to_time: ToOption = "",
 ) -> None:
-    """Write a ledger as C2SP tlog-tiles: vkey, tiles, and the checkpoint last. The server may be running."""
-    name = tenant_of(state, tenant)
+    """Write a ledger as C2SP tlog-tiles: vkey, tiles, and the checkpoint last. The server may be running.
+
+    As jsonl or csv: the chosen entries and a manifest of hashes.
+    """
+    choice = wanted(types, subject, photo, outcome, rule, actor, from_time, to_time)
+    if form is not Form.TILES:
+        _export_chosen(state, target, tenant, form, choice)
+        return
+    if stated(choice):
+        raise ConsentryError(Reason.FIELD_INVALID, "tiles hold every entry: filters are for jsonl, csv", field="format")
+    name = config.load(state).tenancy.choose(tenant)
     folders = TenantFolders(state, name)
     checkpoint = FileLockRecord(folders.lock).read()
     if checkpoint is None:
@@ -71,6 +107,15 @@ def export_ledger(
     finally:
         store.close()
     _out.print(f"{size} entries of {key.name} in {target}: {written} files written")
+
+
+def _export_chosen(state: Path, target: Path, tenant: str, form: Form, choice: Wanted) -> None:
+    with opened(str(state), Access(tenant)) as source, Progress(console=_messages, transient=True) as progress:
+        task = progress.add_task("exporting", total=None)
+        count, size = cli_discovery.export(
+            source, target, form, choice, stated(choice), lambda done: progress.update(task, completed=done)
+        )
+    _out.print(f"{count} of {size} entries of {source.ledger} in {target}, with {cli_discovery.MANIFEST}")
 
 
 @app.command("verify")
@@ -117,16 +162,6 @@ def published_chain(folders: TenantFolders) -> KeyChain:
         raise ConsentryError(
             Reason.NOT_FOUND, f"{folders.data.name} has no published key yet: serve it first"
         ) from error
-
-
-def tenant_of(state: Path, asked: str) -> str:
-    """The tenant that a command is about: the one that was named, or the only one."""
-    tenants = config.load(state).tenancy.tenants
-    if not asked and len(tenants) == 1:
-        return tenants[0]
-    if asked not in tenants:
-        raise ConsentryError(Reason.FIELD_INVALID, f"--tenant must be one of {', '.join(tenants)}", field="tenant")
-    return asked
 
 
 def _exported_size(target: Path, chain: KeyChain) -> int:

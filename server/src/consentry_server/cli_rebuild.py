@@ -48,7 +48,7 @@ _messages = Console(stderr=True, highlight=False)
 def rebuild(
     state: Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)],
     tenant: Annotated[str, typer.Option(help="Whose ledger; needed where there are several.")] = "",
-    write: Annotated[  # noqa: FBT002 - typer makes an option of it
+    write: Annotated[
         bool,
         typer.Option(
             "--write/--check", help="Put right what differs, with the server stopped; or only say what differs."
@@ -61,7 +61,7 @@ def rebuild(
     --write: when something is left that the ledger cannot give back) or the ledger itself is damaged.
     """
     settings = config.load(state)
-    name = _tenant(settings, tenant)
+    name = settings.tenancy.choose(tenant)
     folders = TenantFolders(state, name)
     lock = FileLockRecord(folders.lock)
     with ExitStack() as stack:
@@ -109,15 +109,6 @@ def rebuild(
     if differences.lost:
         _out.print(f"{differences.lost.total()} are left: the ledger cannot give them back")
         raise typer.Exit(DIFFERENT)
-
-
-def _tenant(settings: config.Settings, asked: str) -> str:
-    tenants = settings.tenancy.tenants
-    if not asked and len(tenants) == 1:
-        return tenants[0]
-    if asked not in tenants:
-        raise ConsentryError(Reason.FIELD_INVALID, f"--tenant must be one of {', '.join(tenants)}", field="tenant")
-    return asked
 
 
 def _published(folders: TenantFolders, lock: FileLockRecord) -> Checkpoint | None:

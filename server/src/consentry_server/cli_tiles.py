@@ -15,7 +15,7 @@ from consentry_server import config, logs
 from consentry_server.core.errors import ConsentryError, Reason
 
 if TYPE_CHECKING:
-    from consentry_server.config import ServerSettings, Settings
+    from consentry_server.config import ServerSettings
 
 MAX_REQUESTS_AT_ONCE: Final = 256
 STOP_GRACE_SECONDS: Final = 10
@@ -48,7 +48,7 @@ def serve_tiles(
 
     settings = config.load(state, listen=listen)
     logs.configure(level=settings.log.level)
-    name = _tenant(settings, tenant)
+    name = settings.tenancy.choose(tenant)
     tiles = tile_store(state, name, settings)
     if tiles is None:
         raise ConsentryError(
@@ -85,15 +85,6 @@ def serve_tiles(
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
-
-
-def _tenant(settings: Settings, asked: str) -> str:
-    tenants = settings.tenancy.tenants
-    if not asked and len(tenants) == 1:
-        return tenants[0]
-    if asked not in tenants:
-        raise ConsentryError(Reason.FIELD_INVALID, f"--tenant must be one of {', '.join(tenants)}", field="tenant")
-    return asked
 
 
 def _listen(host: str, port: int) -> socket.socket:

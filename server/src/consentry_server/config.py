@@ -128,6 +128,20 @@ class TenancySettings(_Section):
     protection_at_least_other_sensitive: bool = False
     """Whether the tenant protects biometric data at least as well as its other sensitive data (740 ILCS 14/15(e))."""
 
+    def choose(self, asked: str) -> str:
+        """The tenant that a command is about: the one that was named, or the only one.
+
+        Raises:
+            ConsentryError: ``FIELD_INVALID``: none was named and there are several, or it is not one of them.
+        """
+        if not asked and len(self.tenants) == 1:
+            return self.tenants[0]
+        if asked not in self.tenants:
+            raise ConsentryError(
+                Reason.FIELD_INVALID, f"--tenant must be one of {', '.join(self.tenants)}", field="tenant"
+            )
+        return asked
+
     @field_validator("tenants")
     @classmethod
     def _distinct(cls, tenants: tuple[str, ...]) -> tuple[str, ...]:
@@ -215,6 +229,8 @@ class GateSettings(_Section):
 
     permit_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """Life of a permit: outside the vault, the bound on how late a withdrawal can reach its holder."""
+    reporting_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 300
+    """How long after a permit's end a report of what was done is waited for before coverage calls the permit open."""
     request_window_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 24
     """How long a request_id is remembered."""
     unknown_regions: Annotated[tuple[Annotated[str, AfterValidator(_region)], ...], Field(min_length=1)] = (

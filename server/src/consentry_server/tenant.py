@@ -23,6 +23,7 @@ from consentry_server.adapters.images.pillow import PillowMasker
 from consentry_server.adapters.kms.keyfile import KeyFile
 from consentry_server.adapters.kms.private_files import read_passphrase
 from consentry_server.adapters.lock.file import FileLockRecord
+from consentry_server.adapters.sqlite.index import SqliteIndexStore
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.adapters.tiles.places import open_tiles
@@ -39,8 +40,11 @@ from consentry_server.core.record.facts import Tenant as TenantFacts
 from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
+from consentry_server.services.coverage import Coverage
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
+from consentry_server.services.index import LedgerIndex
+from consentry_server.services.indexer import Indexer
 from consentry_server.services.issuer import Issuer
 from consentry_server.services.keys import Keys
 from consentry_server.services.leftovers import Leftovers
@@ -85,6 +89,11 @@ class TenantFolders:
     def ledger(self) -> Path:
         """The ledger's database."""
         return self.data / "ledger.db"
+
+    @property
+    def index(self) -> Path:
+        """The ledger's index; made anew where it is missing."""
+        return self.data / "index.db"
 
     @property
     def key_store(self) -> Path:
@@ -221,8 +230,12 @@ class RunningTenant:
         blobs = LocalBlobs(folders.data / "blobs")
         await blobs.start()
         stack.push_async_callback(blobs.aclose)
+        index = LedgerIndex(ledger=self.ledger, store=store, kept=SqliteIndexStore(folders.index))
+        indexer = Indexer(index)
+        await asyncio.to_thread(indexer.start)
+        stack.push_async_callback(asyncio.to_thread, indexer.close)
         packs = bundled_packs()
-        services = self._wire(sequencer, store, keys, checkpoints, blobs, Packs([pack for pack, _ in packs]))
+        services = self._wire(sequencer, store, index, keys, checkpoints, blobs, Packs([pack for pack, _ in packs]))
         await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs))
         await services.retention.start()
         stack.push_async_callback(services.retention.aclose)
@@ -250,6 +263,7 @@ class RunningTenant:
         self,
         sequencer: Sequencer,
         store: LedgerStore,
+        index: LedgerIndex,
         keys: Keys,
         checkpoints: Checkpoints,
         blobs: LocalBlobs,
@@ -279,7 +293,7 @@ class RunningTenant:
             gate=gate,
             unrecoverable_after=timedelta(days=settings.keys.epoch_days + settings.keys.grace_days),
         )
-        audit = Audit(store=store, checkpoints=checkpoints)
+        audit = Audit(store=store, index=index, issuer=issuer, checkpoints=checkpoints)
         limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
         return Tenant(
             gate=gate,
@@ -304,6 +318,12 @@ class RunningTenant:
             retention=retention,
             audit=audit,
             anchors=self._anchors(store, checkpoints, audit),
+            coverage=Coverage(
+                reader=audit.reader,
+                index=index,
+                clock=self._clock,
+                reporting=timedelta(seconds=settings.gate.reporting_seconds),
+            ),
             checkpoints=checkpoints,
             people=people,
             sequencer=sequencer,

@@ -189,7 +189,7 @@ async def test_entries_are_listed_by_what_is_asked(servicers: Servicers) -> None
     assert await types(rule_id=rule_id) == ["decision"]
     for wanted, reason in (
         (pb(photo=photo_pb2.PhotoReference(photo_id="pho_none")), Reason.NOT_FOUND),
-        (pb(photo=photo_pb2.PhotoReference(sha256=b"x" * 32)), Reason.NOT_BUILT),
+        (pb(photo=photo_pb2.PhotoReference(sha256=b"x" * 31)), Reason.FIELD_INVALID),
         (pb(subject=subject_pb2.SubjectReference(subject_ref="sub_none")), Reason.NOT_FOUND),
         (pb(from_index=-1), Reason.FIELD_INVALID),
         (pb(page_size=-1), Reason.FIELD_INVALID),

@@ -83,9 +83,9 @@ class ListEntriesRequest(_message.Message):
     until_index: _builtins.int
     """Up to but without this index. Absent: to the end."""
     rule_id: _builtins.str
-    """Decisions in which this rule found something. Empty: all."""
+    """Decisions in which this rule found something, or, by a pack's id, that this pack allowed. Empty: all."""
     actor: _builtins.str
-    """By this caller: the name in its certificate. Empty: all."""
+    """By this caller: the name in its certificate; "system" for the service itself. Empty: all."""
     @_builtins.property
     def from_time(self) -> _timestamp_pb2.Timestamp:
         """Recorded at this time or later. Optional."""
@@ -104,7 +104,7 @@ class ListEntriesRequest(_message.Message):
 
     @_builtins.property
     def photo(self) -> _photo_pb2.PhotoReference:
-        """About this photo. Optional."""
+        """About this photo. By its SHA-256: every entry that named the hash, and those about each stored copy. Optional."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_vocabulary_pb2.Outcome.ValueType]:
@@ -197,7 +197,9 @@ class TailEntriesResponse(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entry(self) -> _ledger_pb2.Entry:
-        """The entry. Absent in a sign of life, which comes at least every 15 seconds."""
+        """The entry. Absent in a sign of life, which comes at first where there is nothing yet, and at least every 15
+        seconds.
+        """
 
     def __init__(
         self,
@@ -692,7 +694,7 @@ class GetCoverageRequest(_message.Message):
 
     @_builtins.property
     def row_period(self) -> _duration_pb2.Duration:
-        """Length of the rows' periods. Default 1 day, at least 1 hour."""
+        """Length of the rows' periods, counted from 1970-01-01. Default 1 day, at least 1 hour, at most 366 days."""
 
     def __init__(
         self,
@@ -713,7 +715,7 @@ Global___GetCoverageRequest: _TypeAlias = GetCoverageRequest  # noqa: Y015
 
 @_typing.final
 class CoverageRow(_message.Message):
-    """One service in one period."""
+    """One service in one period. Rows in which nothing was permitted and nothing is missing are left out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -724,23 +726,28 @@ class CoverageRow(_message.Message):
     UNPERMITTED_PROCESSING_COUNT_FIELD_NUMBER: _builtins.int
     UNREPORTED_OPENING_COUNT_FIELD_NUMBER: _builtins.int
     DECISION_IDS_FIELD_NUMBER: _builtins.int
+    REFUSED_PROCESSING_COUNT_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """The caller's name."""
     permit_count: _builtins.int
     """Permits given."""
     open_permit_count: _builtins.int
-    """Permits that no report has closed."""
+    """Permits that no report has closed in time."""
     unpermitted_processing_count: _builtins.int
-    """Processing that was reported although no permit was given."""
+    """Processing that was reported, as performed or failed, although no permit was given: none was asked for, or the
+    answer did not allow it.
+    """
     unreported_opening_count: _builtins.int
-    """Openings of photos or identifiers that no report followed."""
+    """Openings of photos or identifiers that no report of their decision followed in time."""
+    refused_processing_count: _builtins.int
+    """Of unpermitted_processing_count, processing that the answer did not allow."""
     @_builtins.property
     def period(self) -> Global___TimeRange:
         """The period."""
 
     @_builtins.property
     def decision_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Decisions behind the last three, oldest first, at most 100 per row."""
+        """Decisions behind the counts of gaps in this row, oldest first, at most 100 per row."""
 
     def __init__(
         self,
@@ -752,10 +759,11 @@ class CoverageRow(_message.Message):
         unpermitted_processing_count: _builtins.int = ...,
         unreported_opening_count: _builtins.int = ...,
         decision_ids: _abc.Iterable[_builtins.str] | None = ...,
+        refused_processing_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision_ids", b"decision_ids", "open_permit_count", b"open_permit_count", "period", b"period", "permit_count", b"permit_count", "unpermitted_processing_count", b"unpermitted_processing_count", "unreported_opening_count", b"unreported_opening_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision_ids", b"decision_ids", "open_permit_count", b"open_permit_count", "period", b"period", "permit_count", b"permit_count", "refused_processing_count", b"refused_processing_count", "unpermitted_processing_count", b"unpermitted_processing_count", "unreported_opening_count", b"unreported_opening_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,7 +90,9 @@ class AuditServiceServicer(object):
         """Lists entries as they are stored, by index. Filters combine: an entry must meet each. Roles: auditor, officer,
         operator.
 
-        Errors: NOT_FOUND for a person or photo that is not on record.
+        While the ledger's index is being made anew, a page may be short or empty and yet have a next_page_token.
+
+        Errors: NOT_FOUND for a person or photo_id that is not on record; a SHA-256 that no entry names gives no entries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +100,8 @@ class AuditServiceServicer(object):
 
     def TailEntries(self, request, context):
         """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator.
+
+        Errors: FIELD_INVALID for an after_index that the ledger does not have: it is not the ledger that was followed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +153,9 @@ class AuditServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetCoverage(self, request, context):
-        """Compares what was permitted with what was reported, by service and period. Roles: auditor, officer, operator.
+        """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
+        not count: a permit's life and reporting_seconds (300 by default) have to be over. Roles: auditor, officer,
+        operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

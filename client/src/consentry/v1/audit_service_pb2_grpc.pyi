@@ -37,10 +37,15 @@ class AuditServiceStub:
     """Lists entries as they are stored, by index. Filters combine: an entry must meet each. Roles: auditor, officer,
     operator.
 
-    Errors: NOT_FOUND for a person or photo that is not on record.
+    While the ledger's index is being made anew, a page may be short or empty and yet have a next_page_token.
+
+    Errors: NOT_FOUND for a person or photo_id that is not on record; a SHA-256 that no entry names gives no entries.
     """
     TailEntries: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.TailEntriesRequest, _audit_service_pb2.TailEntriesResponse]
-    """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator."""
+    """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator.
+
+    Errors: FIELD_INVALID for an after_index that the ledger does not have: it is not the ledger that was followed.
+    """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]
     """Gives the latest signed checkpoint. A checkpoint is published every second while entries come in. Roles: all."""
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]
@@ -66,7 +71,10 @@ class AuditServiceStub:
     Errors: NOT_FOUND.
     """
     GetCoverage: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCoverageRequest, _audit_service_pb2.GetCoverageResponse]
-    """Compares what was permitted with what was reported, by service and period. Roles: auditor, officer, operator."""
+    """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
+    not count: a permit's life and reporting_seconds (300 by default) have to be over. Roles: auditor, officer,
+    operator.
+    """
     GetExposure: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetExposureRequest, _audit_service_pb2.GetExposureResponse]
     """Counts what a court could count: events that the ledger shows without the basis that a law wants, by law. An
     estimate for counsel, no admission. Roles: auditor, officer.
@@ -81,10 +89,15 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Lists entries as they are stored, by index. Filters combine: an entry must meet each. Roles: auditor, officer,
     operator.
 
-    Errors: NOT_FOUND for a person or photo that is not on record.
+    While the ledger's index is being made anew, a page may be short or empty and yet have a next_page_token.
+
+    Errors: NOT_FOUND for a person or photo_id that is not on record; a SHA-256 that no entry names gives no entries.
     """
     TailEntries: _aio.UnaryStreamMultiCallable[_audit_service_pb2.TailEntriesRequest, _audit_service_pb2.TailEntriesResponse]  # type: ignore[assignment]
-    """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator."""
+    """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator.
+
+    Errors: FIELD_INVALID for an after_index that the ledger does not have: it is not the ledger that was followed.
+    """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """Gives the latest signed checkpoint. A checkpoint is published every second while entries come in. Roles: all."""
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
@@ -110,7 +123,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     Errors: NOT_FOUND.
     """
     GetCoverage: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCoverageRequest, _audit_service_pb2.GetCoverageResponse]  # type: ignore[assignment]
-    """Compares what was permitted with what was reported, by service and period. Roles: auditor, officer, operator."""
+    """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
+    not count: a permit's life and reporting_seconds (300 by default) have to be over. Roles: auditor, officer,
+    operator.
+    """
     GetExposure: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetExposureRequest, _audit_service_pb2.GetExposureResponse]  # type: ignore[assignment]
     """Counts what a court could count: events that the ledger shows without the basis that a law wants, by law. An
     estimate for counsel, no admission. Roles: auditor, officer.
@@ -128,7 +144,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists entries as they are stored, by index. Filters combine: an entry must meet each. Roles: auditor, officer,
         operator.
 
-        Errors: NOT_FOUND for a person or photo that is not on record.
+        While the ledger's index is being made anew, a page may be short or empty and yet have a next_page_token.
+
+        Errors: NOT_FOUND for a person or photo_id that is not on record; a SHA-256 that no entry names gives no entries.
         """
 
     @_abc_1.abstractmethod
@@ -137,7 +155,10 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.TailEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.TailEntriesResponse], _abc.AsyncIterator[_audit_service_pb2.TailEntriesResponse]]:
-        """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator."""
+        """Streams entries as they become durable. Resumable, in order, without gaps. Roles: auditor, officer, operator.
+
+        Errors: FIELD_INVALID for an after_index that the ledger does not have: it is not the ledger that was followed.
+        """
 
     @_abc_1.abstractmethod
     def GetCheckpoint(
@@ -199,7 +220,10 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.GetCoverageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetCoverageResponse, _abc.Awaitable[_audit_service_pb2.GetCoverageResponse]]:
-        """Compares what was permitted with what was reported, by service and period. Roles: auditor, officer, operator."""
+        """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
+        not count: a permit's life and reporting_seconds (300 by default) have to be over. Roles: auditor, officer,
+        operator.
+        """
 
     @_abc_1.abstractmethod
     def GetExposure(

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
-
 from consentry_server.core.errors import ConsentryError, Reason
-from consentry_server.core.ledger.entry import parse_time
-from consentry_server.core.ledger.merkle import EMPTY_ROOT, consistency_proof, frontier_at, hash_leaf, inclusion_proof
+from consentry_server.core.ledger.merkle import EMPTY_ROOT, consistency_proof, frontier_at, inclusion_proof
 from consentry_server.core.ledger.tiles import TileHashes
 from consentry_server.services.ledger import tile_reader
+from consentry_server.services.reading import NO_FILTER, Filter, Reader, StoredEntry
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import AsyncIterator
 
-    from consentry_server.core.vocabulary import Outcome
     from consentry_server.services.checkpoints import Checkpoints
+    from consentry_server.services.index import LedgerIndex
+    from consentry_server.services.issuer import Issuer
     from consentry_server.services.ports import LedgerStore
 
-SCANNED_AT_ONCE = 10_000
-"""Most entries one page of a filtered listing looks at; a page may be short, its token goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One entry: its index, its exact bytes, its leaf hash."""
-
-    index: int
-    data: bytes
-    leaf_hash: bytes
+FOLLOWED_AT_ONCE = 256
+"""Entries that a follower gets before others have their turn."""
+LOOK_SECONDS = 0.1
+"""How often a follower that has everything looks for more."""
+ALIVE_LOOKS = 100
+"""After so many looks in vain, ten seconds, a follower hears that the ledger is still there."""
 
 
 class Proof(NamedTuple):
@@ -50,43 +43,19 @@ class Proof(NamedTuple):
     old_root: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which entries; what is empty or None leaves all. An entry must meet each.
-
-    Args:
-        types: Entries of these types.
-        subject_ref: About this person.
-        photo_id: About this photo.
-        from_time: Recorded then or later.
-        until_time: Recorded before.
-        outcomes: Decisions with one of these outcomes.
-        rule_id: Decisions in which this rule refused something.
-        actor: By the caller of this name.
-    """
-
-    types: frozenset[str] = frozenset()
-    subject_ref: str = ""
-    photo_id: str = ""
-    from_time: datetime | None = None
-    until_time: datetime | None = None
-    outcomes: frozenset[Outcome] = frozenset()
-    rule_id: str = ""
-    actor: str = ""
-
-
-NO_FILTER = Filter()
-
-
 class Audit:
     """Reads one tenant's ledger.
 
     Args:
         store: For reading.
+        index: Finds entries in it.
+        issuer: Makes the keyed hashes that photos are named by.
         checkpoints: Signs what is asked for.
     """
 
-    def __init__(self, *, store: LedgerStore, checkpoints: Checkpoints) -> None:
+    def __init__(self, *, store: LedgerStore, index: LedgerIndex, issuer: Issuer, checkpoints: Checkpoints) -> None:
+        self.reader = Reader(store, index)
+        self.photo_ref = issuer.blind_photo
         self._store = store
         self._checkpoints = checkpoints
 
@@ -102,12 +71,47 @@ class Audit:
             wanted: Which entries.
 
         Returns:
-            The entries, the index to go on from, and whether there is more to look at.
+            The entries, the index to go on from, and whether there is more to look at. While the index is behind, a
+            page may be short, or empty, with more to come.
 
         Raises:
             ConsentryError: ``NOT_FOUND``: the photo is not on record.
         """
-        return await asyncio.to_thread(self._entries, first, count, until, wanted)
+        return await asyncio.to_thread(self._page, first, count, until, wanted)
+
+    async def follow(self, after: int | None) -> AsyncIterator[StoredEntry | None]:
+        """Every entry as it becomes durable, in order, without gaps, until the caller goes away.
+
+        Args:
+            after: Begin behind this index; -1 for the first entry, None for the next one that is recorded.
+
+        Yields:
+            Entries; None as a sign of life, at first where there is nothing yet and then every ten seconds.
+
+        Raises:
+            ConsentryError: ``FIELD_INVALID``: the ledger has no such entry: it is not the one that was followed.
+        """
+        size = (await asyncio.to_thread(self._store.fetch_head)).size
+        index = size - 1 if after is None else after
+        if not -1 <= index < size:
+            raise ConsentryError(
+                Reason.FIELD_INVALID,
+                f"after_index must be from -1 to {size - 1}: the ledger has {size} entries",
+                field="after_index",
+            )
+        looks = 0
+        while True:
+            found = await asyncio.to_thread(self._behind, index)
+            for stored in found:
+                index = stored.index
+                yield stored
+            if found:
+                looks = 1
+                continue
+            if looks % ALIVE_LOOKS == 0:
+                yield None
+            looks += 1
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def checkpoint(self) -> bytes:
         """A signed checkpoint that covers everything acknowledged before this call."""
@@ -143,28 +147,13 @@ class Audit:
         """
         return await asyncio.to_thread(self._consistency, old_size, new_size)
 
-    def _entries(
-        self, first: int, count: int, until: int | None, wanted: Filter
-    ) -> tuple[list[StoredEntry], int, bool]:
+    def _page(self, first: int, count: int, until: int | None, wanted: Filter) -> tuple[list[StoredEntry], int, bool]:
         if wanted.photo_id and self._store.fetch_record("photo", wanted.photo_id) is None:
             raise ConsentryError(Reason.NOT_FOUND, "no such photo", field="photo.photo_id")
-        size = self._store.fetch_head().size
-        if until is not None:
-            size = min(size, until)
-        found: list[StoredEntry] = []
-        index = first
-        last = min(size, first + SCANNED_AT_ONCE)
-        while index < last and len(found) < count:
-            read = self._store.fetch_entries(index, min(count, last - index))
-            for data in read:
-                if len(found) == count:
-                    break
-                if wanted == NO_FILTER or _matches(data, wanted):
-                    found.append(StoredEntry(index, data, hash_leaf(data)))
-                index += 1
-            if not read:
-                raise ConsentryError(Reason.DATA_DAMAGED, f"entry {index} is gone: stop and restore from a backup")
-        return found, index, index < size
+        return self.reader.page(wanted, first, until, count)
+
+    def _behind(self, index: int) -> list[StoredEntry]:
+        return self.reader.page(NO_FILTER, index + 1, None, FOLLOWED_AT_ONCE)[0]
 
     def _inclusion(self, index: int, tree_size: int) -> Proof:
         size, root = self._tree(tree_size, "tree_size")
@@ -192,23 +181,3 @@ class Audit:
             raise ConsentryError(Reason.FIELD_INVALID, f"the ledger has {head.size} entries", field=field)
         from_tiles = TileHashes(asked, tile_reader(self._store))
         return asked, frontier_at(asked, from_tiles).root()
-
-
-def _matches(data: bytes, wanted: Filter) -> bool:
-    """Whether an entry is wanted. What is rare is looked for in its bytes first; a photo's random id needs no more."""
-    if any(text and text.encode() not in data for text in (wanted.subject_ref, wanted.photo_id, wanted.rule_id)):
-        return False
-    entry = orjson.loads(data)
-    if wanted.subject_ref and all(each["subject_ref"] != wanted.subject_ref for each in entry.get("people", ())):
-        return False
-    if wanted.types and entry["type"] not in wanted.types:
-        return False
-    if wanted.actor and entry["actor"].partition("/")[2] != wanted.actor:
-        return False
-    if wanted.from_time is not None and parse_time(entry["time"]) < wanted.from_time:
-        return False
-    if wanted.until_time is not None and parse_time(entry["time"]) >= wanted.until_time:
-        return False
-    if wanted.outcomes and (entry["type"] != "decision" or entry["outcome"] not in wanted.outcomes):
-        return False
-    return not wanted.rule_id or any(rule.partition(":")[0] == wanted.rule_id for rule in entry.get("rules", ()))

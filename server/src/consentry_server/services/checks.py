@@ -133,9 +133,8 @@ class Check(Generic[R]):
 
     def finish(self, checked: Checked) -> R | None:
         """The answer, or None where its permit needs the hash of a stored photo first."""
-        asked, faces = self.asked, checked.decision.faces
-        permitted = asked.want_permit and any(face.outcome in ALLOWED for face in faces) and _maskable(asked, faces)
-        if not permitted:
+        asked = self.asked
+        if not gives_permit(asked, checked.decision.faces):
             return self._write(checked)
         self._checked = checked
         return self.permit(asked.photo_sha256) if asked.photo_sha256 or not asked.photo_id else None
@@ -181,6 +180,11 @@ def _permit_faces(allowed: Sequence[FaceDecision], asked: Sequence[AskedFace]) -
     """The allowed faces that have a box; one that has none is allowed by the decision that the permit names."""
     boxes = [(face.index, asked[face.index].box) for face in allowed if face.index < len(asked)]
     return tuple(PermitFace(index=index, box=box) for index, box in boxes if box is not None)
+
+
+def gives_permit(asked: Asked, answers: Sequence[FaceDecision]) -> bool:
+    """Whether a permit is wanted and given: some face is allowed, and the others can be masked."""
+    return asked.want_permit and any(answer.outcome in ALLOWED for answer in answers) and _maskable(asked, answers)
 
 
 def _maskable(asked: Asked, answers: Sequence[FaceDecision]) -> bool:

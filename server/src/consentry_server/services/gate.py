@@ -19,7 +19,7 @@ from consentry_server.core.vocabulary import (
     SourceKind,
     Visibility,
 )
-from consentry_server.services.checks import ALLOWED, Asked, Check, Checked
+from consentry_server.services.checks import ALLOWED, Asked, Check, Checked, gives_permit
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, once, remember
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ class Gate:
             photo_ref=photo_ref,
             previous_index=previous.index if previous else -1,
         )
+        if gives_permit(asked, decision.faces):
+            body["permit"] = True
         if evidence is not None:
             body["sealed"] = evidence.put(book)
         recorded = book.append("decision", caller.actor, body, references)

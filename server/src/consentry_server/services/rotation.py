@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from consentry_server.core.ledger.checkpoint import log_key, open_checkpoint
 from consentry_server.core.ledger.note import parse_vkey
-from consentry_server.core.ledger.rotation import ENTRY_TYPE, KeyChain, KeyRange, open_statement, state
+from consentry_server.core.ledger.rotation import KeyChain, KeyRange, open_statement, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,5 +97,5 @@ class Rotation:
         statement = state(open_checkpoint(note, old).checkpoint, self._keys.ledger_key.private, successor)
         rotation = open_statement(statement)
         body = {"old_vkey": old.vkey, "new_vkey": rotation.new.vkey, "statement": statement.decode()}
-        recorded = await self._sequencer.submit(lambda book: book.append(ENTRY_TYPE, actor, body))
+        recorded = await self._sequencer.submit(lambda book: book.append("ledger.key_rotated", actor, body))
         return self._checkpoints.chain.followed_by(recorded.index, rotation)

@@ -1,24 +1,32 @@
-"""AuditService: ListEntries, GetCheckpoint, GetInclusionProof, GetConsistencyProof."""
+"""AuditService: ListEntries, TailEntries, GetCheckpoint, GetInclusionProof, GetConsistencyProof, GetCoverage."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import audit_service_pb2 as pb
 from consentry.v1 import ledger_pb2
 from consentry_server.adapters.grpc import paging, read, read_consent, words, write_anchoring
 from consentry_server.adapters.grpc.servicer import Servicer
+from consentry_server.core.errors import ConsentryError
 from consentry_server.core.ledger.checkpoint import open_checkpoint
+from consentry_server.core.ledger.entry import format_time, parse_time
 from consentry_server.core.ledger.receipt import Receipt
-from consentry_server.services.audit import Filter
+from consentry_server.services.coverage import Question, RowKey
+from consentry_server.services.reading import Filter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from consentry_server.adapters.grpc.tenants import Tenant
-    from consentry_server.services.audit import StoredEntry
+    from consentry_server.services.coverage import Row
+    from consentry_server.services.reading import StoredEntry
 
 MAX_TYPES: Final = 32
 MAX_RULE_ID: Final = 64
+HOUR: Final = 3_600
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 _RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -40,6 +48,15 @@ class AuditServicer(Servicer):
             entries=[_entry(ledger, each) for each in found],
             next_page_token=page.token(str(following)) if more else "",
         )
+
+    async def TailEntries(  # noqa: N802 - the RPC's name
+        self, request: pb.TailEntriesRequest, _context: Any
+    ) -> AsyncIterator[pb.TailEntriesResponse]:
+        """Stream entries as they become durable."""
+        _caller, tenant, ledger = self._call()
+        after = request.after_index if request.HasField("after_index") else None
+        async for stored in tenant.audit.follow(after):
+            yield pb.TailEntriesResponse(entry=None if stored is None else _entry(ledger, stored))
 
     async def GetCheckpoint(self, _request: pb.GetCheckpointRequest, _context: Any) -> pb.GetCheckpointResponse:  # noqa: N802 - the RPC's name
         """Give the latest signed checkpoint, and say who vouches for it."""
@@ -92,6 +109,27 @@ class AuditServicer(Servicer):
             second_root_hash=proof.root,
         )
 
+    async def GetCoverage(self, request: pb.GetCoverageRequest, _context: Any) -> pb.GetCoverageResponse:  # noqa: N802 - the RPC's name
+        """Compare what was permitted with what was reported."""
+        caller, tenant, _ledger = self._call()
+        page = paging.read_page(caller, "GetCoverage", request)
+        rows, more = await tenant.coverage.page(
+            Question(
+                row_period=read.duration(request.row_period, "row_period", least=HOUR, most=366 * 24 * HOUR)
+                if request.HasField("row_period")
+                else timedelta(days=1),
+                from_time=read.optional_time(request.period, "from_time", "period.from_time"),
+                until_time=read.optional_time(request.period, "until_time", "period.until_time"),
+                actor=read.caller_name(request.actor, "actor"),
+                after=_row_key(page),
+                count=page.size,
+            )
+        )
+        last = f"{format_time(rows[-1].key.start)} {rows[-1].key.actor}" if rows and more else ""
+        return pb.GetCoverageResponse(
+            rows=[_coverage_row(row) for row in rows], next_page_token=page.token(last) if last else ""
+        )
+
 
 async def _filter(tenant: Tenant, request: pb.ListEntriesRequest) -> Filter:
     read.count(request.types, "types", MAX_TYPES)
@@ -106,10 +144,12 @@ async def _filter(tenant: Tenant, request: pb.ListEntriesRequest) -> Filter:
             *read_consent.subject_reference(request.subject, "subject")
         )
         subject_ref = subject.subject_ref
+    photo_id, photo_ref = _photo(tenant, request)
     return Filter(
         types=frozenset(request.types),
         subject_ref=subject_ref,
-        photo_id=_photo_id(request),
+        photo_id=photo_id,
+        photo_ref=photo_ref,
         from_time=read.optional_time(request, "from_time", "from_time"),
         until_time=read.optional_time(request, "until_time", "until_time"),
         outcomes=words.OUTCOME.read_set(request.outcomes, "outcomes"),
@@ -118,16 +158,47 @@ async def _filter(tenant: Tenant, request: pb.ListEntriesRequest) -> Filter:
     )
 
 
-def _photo_id(request: pb.ListEntriesRequest) -> str:
+def _photo(tenant: Tenant, request: pb.ListEntriesRequest) -> tuple[str, str]:
+    """A photo's id, or the keyed hash that stands for its SHA-256 in entries."""
     if not request.HasField("photo"):
-        return ""
+        return "", ""
     match request.photo.WhichOneof("reference"):
         case "photo_id":
-            return read.record_id(request.photo.photo_id, "photo.photo_id")
+            return read.record_id(request.photo.photo_id, "photo.photo_id"), ""
         case "sha256":
-            raise read.not_built("photo.sha256", "name a photo of the vault by its photo_id")
+            return "", tenant.audit.photo_ref(read.sha256(request.photo.sha256, "photo.sha256"))
         case _:
-            raise read.required("photo", "a photo_id")
+            raise read.required("photo", "a photo_id or a sha256")
+
+
+def _row_key(page: paging.Page) -> RowKey | None:
+    """Behind which row a page begins.
+
+    Raises:
+        ConsentryError: ``PAGE_TOKEN_INVALID``.
+    """
+    if not page.after:
+        return None
+    start, _, actor = page.after.partition(" ")
+    try:
+        return RowKey(parse_time(start), actor)
+    except ConsentryError as error:
+        raise paging.token_invalid() from error
+
+
+def _coverage_row(row: Row) -> pb.CoverageRow:
+    made = pb.CoverageRow(
+        actor=row.key.actor,
+        permit_count=row.permits,
+        open_permit_count=row.open_permits,
+        unpermitted_processing_count=row.unpermitted,
+        refused_processing_count=row.refused,
+        unreported_opening_count=row.unreported_openings,
+        decision_ids=row.decision_ids,
+    )
+    made.period.from_time.FromDatetime(row.key.start)
+    made.period.until_time.FromDatetime(row.until)
+    return made
 
 
 def _index(value: int, field: str) -> int:

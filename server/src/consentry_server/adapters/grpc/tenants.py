@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from consentry_server.services.anchors import Anchors
     from consentry_server.services.audit import Audit
     from consentry_server.services.checkpoints import Checkpoints
+    from consentry_server.services.coverage import Coverage
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
     from consentry_server.services.notices import Notices
@@ -33,6 +34,7 @@ class Tenant:
     identifiers: Identifiers
     retention: Retention
     audit: Audit
+    coverage: Coverage
     checkpoints: Checkpoints
     people: People
     sequencer: Sequencer
