@@ -31,6 +31,7 @@ from consentry.v1 import (
     subject_pb2,
     vocabulary_pb2,
 )
+from tests.bench import verify
 from tests.bench.load import Figures, closed_loop
 from tests.bench.server import EMPTY
 from tests.support.server import Server, init, serving
@@ -272,6 +273,7 @@ def main() -> None:
         init(state, "acme")
         with serving(state, module="tests.bench.server") as server:
             rows = uvloop.run(measure(server))
+        rows += verify.measure(Path(folder) / "export")
     table = Table("what", "value", "unit", "empty call", "ratio", title=f"{platform.machine()}, {os.cpu_count()} cores")
     for row in rows:
         table.add_row(row["name"], str(row["value"]), row["unit"], str(row["baseline"]), str(row["ratio"]))

@@ -17,14 +17,15 @@ from consentry_server.adapters.tiles.objects import ObjectTiles
 from consentry_server.adapters.tiles.places import open_tiles
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import decode
+from consentry_server.core.ledger.report import Integrity
 from consentry_server.core.ledger.tiles import tiles_at
-from consentry_server.core.ledger.verify import Integrity, verify
 from consentry_server.services.keys import Keys
 from consentry_server.services.ports_tiles import TileStore
 from consentry_server.services.tiered import TieredStore
 from tests.support import s3
 from tests.support.clocks import Clock
 from tests.support.published import Published, make_keys
+from tests.support.verified import verify
 
 FULL, PARTIAL, BUNDLE = "tile/0/x001/x234/067", "tile/0/x001/x234/067.p/12", "tile/entries/x001/x234/067"
 

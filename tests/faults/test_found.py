@@ -138,7 +138,7 @@ class Unreliable:
 async def test_a_failing_deletion_says_so_in_our_words_and_stops_the_writer(stack: Stack) -> None:
     # the driver's own exception came out, and the writer went on after a failed fsync
     sequencer = stack.tenant.sequencer
-    store: Any = sequencer.store
+    store: Any = sequencer.store._hot  # type: ignore[attr-defined]
     store._writer = Unreliable(store._writer)
 
     def delete(store: LedgerStore) -> None:

@@ -15,12 +15,13 @@ from consentry_server.core.ledger.entry import decode
 from consentry_server.core.ledger.export import CHECKPOINT_PATH
 from consentry_server.core.ledger.merkle import Frontier, hash_leaf
 from consentry_server.core.ledger.note import parse_vkey
-from consentry_server.core.ledger.verify import Integrity, verify
+from consentry_server.core.ledger.report import Integrity
 from consentry_server.services.tiered import TieredStore
 from consentry_server.tenant import TenantFolders
 from tests.support.rebuild import differences
 from tests.support.server import Server, init, serving
 from tests.support.story import callers, enroll, face
+from tests.support.verified import verify
 
 ENVIRONMENT = {
     "CONSENTRY_TILES__PUBLISH_TO": "published",

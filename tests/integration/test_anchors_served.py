@@ -17,11 +17,12 @@ import pytest
 from consentry.v1 import audit_service_pb2
 from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.note import parse_vkey
-from consentry_server.core.ledger.verify import Completeness, Integrity, verify
+from consentry_server.core.ledger.report import Completeness, Integrity
 from consentry_server.tenant import TenantFolders
 from tests.support.authority import REPLY_TYPE, authority, make_authority, openssl, reply, site
 from tests.support.server import consentry, init, serving
 from tests.support.story import Story, callers, enroll, face
+from tests.support.verified import verify
 from tests.support.witness import TestWitness, witness
 
 DEADLINE_SECONDS = 40
@@ -179,7 +180,7 @@ def test_an_export_at_a_cosigned_size_is_proven_complete(state: Path, tmp_path: 
         assert consentry("audit", "export", state, target).returncode == 0
     read = reader(target)
     key = parse_vkey(folders.published_key.read_text())
-    report = verify(read, key, cosigners=[parse_vkey(known.vkey)])
+    report = verify(read, key, cosigners=(parse_vkey(known.vkey),))
     assert (report.integrity, report.completeness) == (Integrity.INTACT, Completeness.PROVEN)
     assert verify(read, key).completeness is Completeness.NOT_PROVEN
 

@@ -27,11 +27,12 @@ from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.export import VKEY_PATH
 from consentry_server.core.ledger.merkle import hash_leaf, verify_inclusion
 from consentry_server.core.ledger.note import parse_vkey
+from consentry_server.core.ledger.report import Integrity
 from consentry_server.core.ledger.tiles import ENTRIES, Tile, decode_bundle, tiles_at
-from consentry_server.core.ledger.verify import Integrity, verify
 from consentry_server.tenant import TenantFolders
 from tests.support.server import MODULE, Server, consentry, init, serving
 from tests.support.story import Story, callers, enroll, face
+from tests.support.verified import verify
 
 ENVIRONMENT = {
     "CONSENTRY_TILES__PUBLISH_TO": "published",

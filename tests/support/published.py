@@ -13,7 +13,7 @@ from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.adapters.tiles.folder import FolderTiles
 from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.export import CHECKPOINT_PATH
-from consentry_server.core.ledger.verify import Integrity, verify
+from consentry_server.core.ledger.report import Integrity
 from consentry_server.services.book import Book
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.keys import Keys
@@ -22,6 +22,7 @@ from consentry_server.services.sequencer import Sequencer
 from consentry_server.services.tiered import TieredStore
 from consentry_server.services.tiles import TilePublisher
 from tests.support.clocks import LEDGER, Clock
+from tests.support.verified import verify
 
 PERSON = "sub_" + "a" * 24
 SELDOM = 3_600.0

@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the command line is wrong; 3 a setting is wrong;
 4 it exists already, or does not exist; 5 the ledger or stored data is damaged or contradicts what was published:
-follow the recovery procedure before anything else; 130 interrupted.
+follow the recovery procedure before anything else; 6 a ledger could not be verified, which says nothing about it (see
+``cli_verify.py``); 130 interrupted.
 """
 
 from __future__ import annotations

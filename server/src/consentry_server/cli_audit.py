@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from consentry_server import cli_discovery, cli_rebuild, config
+from consentry_server import cli_discovery, cli_rebuild, cli_verify, config
 from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
@@ -33,9 +32,7 @@ from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.anchors import with_kept_cosignatures
 from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.export import CHECKPOINT_PATH, export
-from consentry_server.core.ledger.note import parse_vkey
 from consentry_server.core.ledger.rotation import KEYS_PATH, parse_keys
-from consentry_server.core.ledger.verify import Integrity, Report, verify
 from consentry_server.services.ledger import tile_reader
 from consentry_server.services.tiered import TieredStore
 from consentry_server.tenant import TenantFolders, tile_store
@@ -43,8 +40,6 @@ from consentry_server.tenant import TenantFolders, tile_store
 if TYPE_CHECKING:
     from consentry_server.cli_sources import Wanted
     from consentry_server.core.ledger.rotation import KeyChain
-
-DAMAGED = 5
 
 app = typer.Typer(help="Read, export and verify the ledger.", no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
@@ -118,40 +113,7 @@ def _export_chosen(state: Path, target: Path, tenant: str, form: Form, choice: W
     _out.print(f"{count} of {size} entries of {source.ledger} in {target}, with {cli_discovery.MANIFEST}")
 
 
-@app.command("verify")
-def verify_ledger(
-    source: Annotated[Path, typer.Argument(help="An exported folder.", show_default=False)],
-    vkey: Annotated[
-        Path, typer.Option(help="File with the ledger's published key, from a place its keeper cannot change.")
-    ],
-) -> None:
-    """Verify an exported ledger; exit code 0 when it is intact, 5 when it is not."""
-    key = parse_vkey(vkey.read_text(encoding="ascii").strip())
-    files = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
-    with Progress(console=_messages, transient=True) as progress:
-        task = progress.add_task("verifying", total=None)
-        report = verify(
-            lambda path: _read(source / path),
-            key,
-            paths=files,
-            progress=lambda done: progress.update(task, completed=done),
-        )
-    _show(report)
-    if report.integrity is not Integrity.INTACT:
-        raise typer.Exit(DAMAGED)
-
-
-def _show(report: Report) -> None:
-    table = Table("verdict", "", "what it rests on", box=None)
-    table.add_row("integrity", str(report.integrity), f"{report.size} entries, root {report.root.hex()[:16]}…")
-    table.add_row("completeness", str(report.completeness), report.completeness_basis)
-    table.add_row("selection", str(report.selection), report.selection_basis)
-    _out.print(f"[bold]{report.origin}[/bold], last entry {report.last_time or 'none'}")
-    _out.print(table)
-    for finding in report.findings:
-        _out.print(f"  {finding}")
-    if report.findings_total > len(report.findings):
-        _out.print(f"  and {report.findings_total - len(report.findings)} more")
+app.command("verify")(cli_verify.verify_ledger)
 
 
 def published_chain(folders: TenantFolders) -> KeyChain:

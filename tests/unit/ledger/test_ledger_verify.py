@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,15 +13,20 @@ from hypothesis import strategies as st
 from consentry_server.core.errors import Reason
 from consentry_server.core.ledger import canonical, checkpoint, entry, export, note, tiles, verify
 from consentry_server.core.ledger.errors import LedgerError
-from consentry_server.core.ledger.verify import Completeness, Integrity, Report, Selection
+from consentry_server.core.ledger.evidence import Evidence
+from consentry_server.core.ledger.report import Completeness, Integrity, Report, Selection
+from consentry_server.core.ledger.span import MAX_FINDINGS
 from tests.unit.ledger.ledgers import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+SECRET = bytes(range(16))
+
+
 def check(ledger: Ledger, files: dict[str, bytes], **more: Any) -> Report:
-    return verify.verify(files.get, ledger.verifier, paths=files, **more)
+    return verify.verify(files.get, ledger.verifier, secret=SECRET, paths=files, **more)
 
 
 def named(report: Report) -> set[int | None]:
@@ -102,14 +105,14 @@ def test_a_witness_makes_it_complete(exported: tuple[Ledger, dict[str, bytes]]) 
     public = note.VerifierKey("witness.test/w", checkpoint.log_key("x", key).public_key, note.COSIGNATURE_V1)
     text = note.parse(files["checkpoint"]).text
     files["checkpoint"] = checkpoint.add_signatures(files["checkpoint"], [note.cosign(text, public, key.sign, 99)])
-    report = check(ledger, files, cosigners=[public])
-    assert (report.completeness, report.completeness_basis) == (
-        Completeness.PROVEN,
-        "cosigned by witness.test/w at 99 s since 1970",
-    )
+    report = check(ledger, files, evidence=Evidence(cosigners=(public,)))
+    assert report.completeness is Completeness.PROVEN
+    assert [ground.text for ground in report.grounds] == [
+        "witness.test/w cosigned this checkpoint on 1970-01-01 at 00:01:39 UTC"
+    ]
     assert check(ledger, files).completeness is Completeness.NOT_PROVEN
     files["tile/0/000"] = bytes(8192)
-    assert check(ledger, files, cosigners=[public]).completeness is Completeness.NOT_PROVEN
+    assert check(ledger, files, evidence=Evidence(cosigners=(public,))).completeness is Completeness.NOT_PROVEN
 
 
 def entry_at(ledger: Ledger, path: str, offset: int) -> int:
@@ -158,6 +161,90 @@ def test_an_added_or_dropped_byte_anywhere_is_found(
 def shared() -> tuple[Ledger, dict[str, bytes]]:
     ledger = Ledger().grow(300)
     return ledger, ledger.export()
+
+
+@pytest.fixture(scope="module")
+def with_partials() -> tuple[Ledger, dict[str, bytes]]:
+    """A growing export that kept the partial tiles of earlier checkpoints: every kind of file there is."""
+    ledger = Ledger()
+    files: dict[str, bytes] = {}
+    for size, before in ((3, 0), (300, 3), (530, 300)):
+        ledger.grow(size)
+        files.update(ledger.export(before))
+    return ledger, files
+
+
+def blamed(path: str, data: bytes, at: int, ledger: Ledger) -> int | None:
+    """The entry that a change of a byte must be blamed on, where there is one."""
+    kind = path.split("/")[1] if "/" in path else path
+    if kind == "entries":
+        return entry_at(ledger, path, min(at, len(data) - 1))
+    return tiles.parse_path(path).number * 256 + at // 32 if kind == "0" and ".p/" not in path else None
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    place=st.integers(0, 2**20),
+    position=st.integers(0, 2**20),
+    length=st.integers(1, 70),
+    new=st.binary(min_size=1, max_size=40),
+    kind=st.sampled_from(["flip", "drop", "add", "turn", "double", "cut", "clear"]),
+)
+def test_any_change_of_any_file_is_found_where_it_is(
+    with_partials: tuple[Ledger, dict[str, bytes]], place: int, position: int, length: int, new: bytes, kind: str
+) -> None:
+    ledger, files = with_partials
+    path = sorted(files)[place % len(files)]
+    whole = files[path]
+    at = position % len(whole)
+    end = min(at + length, len(whole))
+    kinds = {
+        "flip": whole[:at] + bytes([whole[at] ^ (1 << new[0] % 8)]) + whole[at + 1 :],
+        "drop": whole[:at] + whole[end:],
+        "add": whole[:at] + new + whole[at:],
+        "turn": whole[:at] + whole[at:end][::-1] + whole[end:],
+        "double": whole[:at] + whole[at:end] + whole[at:],
+        "cut": whole[:at],
+        "clear": bytes(len(whole)),
+    }
+    changed = kinds[kind]
+    if changed == whole:
+        return
+    report = check(ledger, {**files, path: changed})
+    assert report.integrity is Integrity.DAMAGED
+    assert path in {finding.path for finding in report.findings}
+    first = next((at for at, pair in enumerate(zip(whole, changed, strict=False)) if pair[0] != pair[1]), len(changed))
+    index = blamed(path, whole, first, ledger)
+    if index is not None and first < len(whole) and report.findings_total <= MAX_FINDINGS:
+        assert index in {finding.index for finding in report.findings if finding.path == path or "/0/" in path}
+
+
+@pytest.mark.parametrize("path", ["vkey", "tile/0/000", "tile/0/002.p/18", "tile/1/000.p/2", "checkpoint"])
+def test_a_changed_hash_tile_key_or_checkpoint_is_found_and_its_file_named(
+    with_partials: tuple[Ledger, dict[str, bytes]], path: str
+) -> None:
+    ledger, files = with_partials
+    whole = files[path]
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        changed = whole[:at] + bytes([whole[at] ^ 0x20]) + whole[at + 1 :]
+        report = check(ledger, {**files, path: changed})
+        assert path in {finding.path for finding in report.findings}, at
+
+
+def test_sizes_up_to_a_hundred_thousand() -> None:
+    """One ledger that grows in seeded steps; at each stop all of it verifies, and one changed byte is found."""
+    chance = random.Random(3)
+    sizes = [chance.randrange(1, 2_000), chance.randrange(2_000, 65_536), 65_537, 100_000]
+    ledger, files, before = Ledger(), dict[str, bytes](), 0
+    for size in sizes:
+        files.update(ledger.grow(size).export(before))
+        report = check(ledger, files)
+        assert (report.findings, report.size, report.people) == ((), size, 10)
+        before = size
+    path = chance.choice([path for path in sorted(files) if path.startswith("tile/entries/")])
+    at = chance.randrange(len(files[path]))
+    changed = files[path][:at] + bytes([files[path][at] ^ 1]) + files[path][at + 1 :]
+    assert entry_at(ledger, path, at) in named(check(ledger, {**files, path: changed}))
 
 
 def test_bytes_after_the_end_of_any_file_are_found(exported: tuple[Ledger, dict[str, bytes]]) -> None:
@@ -268,7 +355,7 @@ def one_wrong(ledger: Ledger, more: dict[str, Any]) -> Report:
         ({"nonce": ""}, "not well-formed"),
         (
             {"people": [{"subject_ref": "sub_" + "z" * 26, "subject_seq": 2, "previous_index": 3}]},
-            "number 1 after entry -1",
+            "after entry 3, which is not about that person",
         ),
     ],
 )
@@ -292,6 +379,35 @@ def test_a_time_that_goes_back_between_bundles_is_named(ledger: Ledger) -> None:
     assert named(check(ledger, ledger.export())) == {256}
 
 
+def linked(ledger: Ledger, *people: tuple[str, int, int]) -> None:
+    """Append an entry about these persons: reference, number, previous entry."""
+    ledger.append(
+        people=[
+            {"subject_ref": reference, "subject_seq": seq, "previous_index": previous}
+            for reference, seq, previous in people
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        (("y", 2, 0), "entry 3 calls itself number 2 about {y}, after entry 0, and so does entry 2"),
+        (("y", 4, 2), "entry 3 calls itself number 4 about {y}, after entry 2, which is number 2"),
+        (("y", 3, 1), "entry 3 calls itself number 3 about {y}, after entry 1, which is not about that person"),
+        (("y", 1, -1), "entries 0 and 3 both call themselves the first about {y}"),
+    ],
+)
+def test_a_broken_chain_is_told_in_plain_words(ledger: Ledger, links: tuple[str, int, int], said: str) -> None:
+    y, z = "sub_" + "y" * 26, "sub_" + "z" * 26
+    linked(ledger, (y, 1, -1))
+    linked(ledger, (z, 1, -1))
+    linked(ledger, (z, 2, 1), (y, 2, 0))
+    linked(ledger, (y, *links[1:]))
+    report = check(ledger, ledger.export())
+    assert [(finding.index, finding.text) for finding in report.findings] == [(3, said.format(y=y))]
+
+
 def test_a_person_whose_entry_was_left_out_is_noticed(ledger: Ledger) -> None:
     ledger.grow(20)
     person, (seq, last) = next(iter(ledger.chains.items()))
@@ -304,27 +420,38 @@ def test_a_person_whose_entry_was_left_out_is_noticed(ledger: Ledger) -> None:
 def test_without_a_believable_checkpoint_nothing_is_said(exported: tuple[Ledger, dict[str, bytes]]) -> None:
     _, files = exported
     stranger = checkpoint.log_key("consentry.test/acme", Ed25519PrivateKey.from_private_bytes(bytes(32)))
-    report = verify.verify(files.get, stranger)
+    report = verify.verify(files.get, stranger, secret=SECRET)
     assert (report.size, report.root, report.integrity) == (0, b"", Integrity.DAMAGED)
     assert {finding.path for finding in report.findings} == {"vkey", "checkpoint"}
+
+
+def test_whose_signatures_a_foreign_checkpoint_carries_is_told(exported: tuple[Ledger, dict[str, bytes]]) -> None:
+    _, files = exported
+    stranger = checkpoint.log_key("consentry.test/acme", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    text = verify.verify(files.get, stranger, secret=SECRET).findings[-1].text
+    assert "no known key signed the note; it carries signatures by consentry.test/acme (key id " in text
+
+
+def test_a_listing_without_upper_tiles_rests_on_the_entries(exported: tuple[Ledger, dict[str, bytes]]) -> None:
+    ledger, files = exported
+    lowest = {path: data for path, data in files.items() if not path.startswith("tile/1/")}
+    report = verify.verify(lowest.get, ledger.verifier, secret=SECRET, has_upper_tiles=False)
+    assert (report.integrity, report.findings) == (Integrity.INTACT, ())
+    assert check(ledger, lowest).integrity is Integrity.DAMAGED
 
 
 def test_findings_are_listed_up_to_a_limit_and_counted_beyond(exported: tuple[Ledger, dict[str, bytes]]) -> None:
     ledger, files = exported
     report = check(ledger, {**files, "tile/entries/000": tiles.encode_bundle([b"x"] * 256)})
-    assert len(report.findings) == verify.MAX_FINDINGS
+    assert len(report.findings) == MAX_FINDINGS
     assert report.findings_total > 512  # each entry has another hash and is no entry; chains lost their beginnings
 
 
-def test_progress_is_told_and_bundles_may_be_scanned_by_other_processes(
-    exported: tuple[Ledger, dict[str, bytes]],
-) -> None:
+def test_progress_is_told(exported: tuple[Ledger, dict[str, bytes]]) -> None:
     ledger, files = exported
-    done: list[int] = []
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        report = check(ledger, files, run=pool.map, progress=done.append)
-    assert (report.integrity, done) == (Integrity.INTACT, [256, 512, 600])
-    assert report == check(ledger, files)
+    done: list[tuple[int, int]] = []
+    assert check(ledger, files, progress=lambda *so_far: done.append(so_far)).integrity is Integrity.INTACT
+    assert done == [(600, 600)]
 
 
 def test_a_store_that_gives_too_little_is_not_exported(ledger: Ledger) -> None:

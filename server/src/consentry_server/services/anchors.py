@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -28,7 +28,6 @@ from consentry_server.services.ports_anchors import AnchorError, OtherSize
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
 
     from consentry_server.core.ledger.checkpoint import Checkpoint
     from consentry_server.services.checkpoints import Checkpoints
@@ -307,8 +306,13 @@ class Anchors:
         self._look()
         states = tuple(one.state for one in self._anchors)
         size = max((one.size for one in states), default=0)
-        waiting = self._store.fetch_entry(size)
-        since = None if waiting is None else parse_time(decode(waiting)["time"])
+        try:
+            waiting = self._store.fetch_entry(size)
+        except ConsentryError as error:  # a damaged tile fails its own reads; what waits is then as old as can be
+            _log.error("waiting_entry_unreadable", reason=error.reason, message=error.message)
+            since: datetime | None = datetime.fromtimestamp(0, UTC)
+        else:
+            since = None if waiting is None else parse_time(decode(waiting)["time"])
         return Anchoring(
             anchored=size > 0 and (since is None or self._clock() - since <= self._max_unanchored),
             size=size,

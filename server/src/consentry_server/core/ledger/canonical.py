@@ -26,7 +26,7 @@ MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 16
 """Objects and arrays within each other; enough for every entry type, and far from any recursion limit."""
 
-_OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATETIME
+OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATETIME
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _PLAIN: Final = frozenset({str, int, bool, type(None), orjson.Fragment})
 _SHAPES_KEPT: Final = 1024
@@ -113,7 +113,7 @@ def _encode(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
         msg = f"canonical JSON is made of a dict or a list, not of {type(value).__name__}"
         raise invalid(msg)
     try:
-        data = orjson.dumps(value, option=_OPTIONS)
+        data = orjson.dumps(value, option=OPTIONS)
     except TypeError as error:  # an integer too large, or a lone surrogate
         msg = f"the value has no canonical JSON: {error}"
         raise invalid(msg) from error
@@ -126,7 +126,7 @@ def _encode(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
 
 
 def _check_dict(value: dict[Any, Any], depth: int) -> None:
-    if not _keys_allowed(tuple(value)):
+    if not keys_allowed(tuple(value)):
         key = next(key for key in value if not _key_allowed(key))
         msg = f"the key {str(key)[:64]!r} is not ASCII snake_case of up to 64 characters"
         raise invalid(msg, field=str(key)[:64])
@@ -151,7 +151,8 @@ def _check_values(values: Iterable[Any], depth: int) -> None:
 
 
 @lru_cache(maxsize=_SHAPES_KEPT)
-def _keys_allowed(keys: tuple[Any, ...]) -> bool:
+def keys_allowed(keys: tuple[Any, ...]) -> bool:
+    """Whether an object's keys are all of the profile."""
     # An entry's keys depend on its type alone: the same few shapes come again and again.
     return all(map(_key_allowed, keys))
 

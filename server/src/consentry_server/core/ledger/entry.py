@@ -35,7 +35,7 @@ _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z", re.ASC
 _NONCE: Final = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _SUBJECT_REF: Final = re.compile(r"sub_[a-z2-7]{16,64}", re.ASCII)
 _MAX_TYPE_CHARACTERS: Final = 64
-_MAX_NAME_CHARACTERS: Final = 255
+MAX_NAME_CHARACTERS: Final = 255
 
 
 # A named tuple, not a dataclass: one is made for every entry that is written or verified, at a third of the cost.
@@ -231,10 +231,10 @@ def _check_common(fields: Mapping[str, Any]) -> tuple[Person, ...]:
     _require_ledger(ledger)
     _require_count("index", index, 0)
     _require_time("time", time)
-    if not isinstance(actor, str) or not 0 < len(actor) <= _MAX_NAME_CHARACTERS:
-        msg = f"actor must be a text of 1 to {_MAX_NAME_CHARACTERS} characters"
+    if not isinstance(actor, str) or not 0 < len(actor) <= MAX_NAME_CHARACTERS:
+        msg = f"actor must be a text of 1 to {MAX_NAME_CHARACTERS} characters"
         raise invalid(msg, field="actor")
-    _require_text("nonce", nonce, _NONCE, _MAX_NAME_CHARACTERS)
+    _require_text("nonce", nonce, _NONCE, MAX_NAME_CHARACTERS)
     return _persons(fields["people"], index) if "people" in fields else ()
 
 
@@ -270,24 +270,26 @@ def _person(position: int, person: Any, index: int) -> Person:
 
 
 def _require_type(value: object) -> None:
-    if type(value) is not str or not _is_type(value):
+    if type(value) is not str or not is_type(value):
         _require_text("type", value, _TYPE, _MAX_TYPE_CHARACTERS)
 
 
 def _require_ledger(value: object) -> None:
-    if type(value) is not str or not _is_ledger(value):
-        _require_text("ledger", value, _LEDGER, _MAX_NAME_CHARACTERS)
+    if type(value) is not str or not is_ledger(value):
+        _require_text("ledger", value, _LEDGER, MAX_NAME_CHARACTERS)
 
 
 # A ledger has one name and a few types of entry: each is looked at once.
 @lru_cache(maxsize=256)
-def _is_type(value: str) -> bool:
+def is_type(value: str) -> bool:
+    """Whether a text has the form of a type of entry."""
     return len(value) <= _MAX_TYPE_CHARACTERS and _TYPE.fullmatch(value) is not None
 
 
 @lru_cache(maxsize=256)
-def _is_ledger(value: str) -> bool:
-    return len(value) <= _MAX_NAME_CHARACTERS and _LEDGER.fullmatch(value) is not None
+def is_ledger(value: str) -> bool:
+    """Whether a text has the form of a ledger's name."""
+    return len(value) <= MAX_NAME_CHARACTERS and _LEDGER.fullmatch(value) is not None
 
 
 # The entries of one commit have one time.

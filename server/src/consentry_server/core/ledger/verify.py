@@ -1,18 +1,33 @@
-"""Verification of a whole exported ledger: from its files and the ledger's published key, and nothing else."""
+"""Verification of a whole ledger: from its files and the ledger's published key, and nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from consentry_server.core.ledger import anchors
-from consentry_server.core.ledger.checkpoint import Cosignature, OpenedCheckpoint, open_checkpoint
+from consentry_server.core.ledger import anchors, note
+from consentry_server.core.ledger import evidence as outside
+from consentry_server.core.ledger.chains import Chains
+from consentry_server.core.ledger.checkpoint import OpenedCheckpoint, open_checkpoint
+from consentry_server.core.ledger.entry import decode_with_people
 from consentry_server.core.ledger.errors import LedgerError
+from consentry_server.core.ledger.evidence import Evidence
 from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH
 from consentry_server.core.ledger.merkle import HASH_BYTES, Frontier, hash_leaf, perfect_root
+from consentry_server.core.ledger.report import Completeness, Integrity, Report, Selection
 from consentry_server.core.ledger.rotation import KEYS_PATH, newest_key
-from consentry_server.core.ledger.scan import Bundle, Finding, Link, Scanned, scan_bundle
+from consentry_server.core.ledger.scan import Finding
+from consentry_server.core.ledger.span import (
+    MAX_FINDINGS,
+    SPAN_BUNDLES,
+    Span,
+    SpanScan,
+    check_earlier_hashes,
+    earlier_time,
+    read_entries,
+    read_hashes,
+    scan_span,
+)
 from consentry_server.core.ledger.tiles import (
     ENTRIES,
     TILE_HEIGHT,
@@ -27,114 +42,68 @@ from consentry_server.core.ledger.tiles import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from consentry_server.core.ledger.chains import Gap
+    from consentry_server.core.ledger.entry import Person
     from consentry_server.core.ledger.note import VerifierKey
+    from consentry_server.core.ledger.span import Read
 
-    Read = Callable[[str], bytes | None]
-    Run = Callable[[Callable[[Bundle], Scanned], Iterable[Bundle]], Iterable[Scanned]]
+    Run = Callable[[Iterable[Span]], Iterable[SpanScan]]
 
-MAX_FINDINGS: Final = 200
-"""Findings that are listed; all are counted."""
-
-
-class Integrity(StrEnum):
-    """Whether what is there is what was recorded."""
-
-    INTACT = "INTACT"
-    DAMAGED = "DAMAGED"
-
-
-class Completeness(StrEnum):
-    """Whether it is everything that was recorded, up to the checkpoint and at its time."""
-
-    PROVEN = "PROVEN"
-    NOT_PROVEN = "NOT PROVEN"
-
-
-class Selection(StrEnum):
-    """Whether all that the ledger has about a person is here."""
-
-    FULL_SCAN = "PROVEN BY FULL SCAN"
-    NOT_PROVEN = "NOT PROVEN"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What verification found: three separate verdicts, and what each rests on.
-
-    Args:
-        origin: The ledger's name.
-        size: Entries under the checkpoint; 0 where it could not be believed.
-        root: The checkpoint's root, 32 bytes; empty where it could not be believed.
-        integrity: Whether every entry is the one that was recorded.
-        completeness: Whether someone beside the ledger's keeper saw this very tree.
-        completeness_basis: What that rests on.
-        selection: Whether each person's entries are all here.
-        selection_basis: What that rests on.
-        findings: What is wrong, the first ``MAX_FINDINGS`` of it.
-        findings_total: How many findings there were.
-        not_covered: Files that lie beyond the checkpoint or are no part of a ledger; nothing is said about them.
-        people: How many persons the entries are about.
-        last_time: Time of the last entry, as entries have it; empty for an empty ledger.
-    """
-
-    origin: str
-    size: int
-    root: bytes
-    integrity: Integrity
-    completeness: Completeness
-    completeness_basis: str
-    selection: Selection
-    selection_basis: str
-    findings: tuple[Finding, ...]
-    findings_total: int
-    not_covered: tuple[str, ...]
-    people: int
-    last_time: str
+NO_EVIDENCE: Final = Evidence()
 
 
 def verify(
     read: Read,
     key: VerifierKey,
     *,
-    cosigners: Iterable[VerifierKey] = (),
+    secret: bytes,
+    evidence: Evidence = NO_EVIDENCE,
+    subject_ref: str = "",
     paths: Iterable[str] = (),
-    run: Run = map,
-    progress: Callable[[int], None] | None = None,
+    has_upper_tiles: bool = True,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Verify an exported ledger.
+    """Verify a ledger.
 
     1. The checkpoint is signed by the ledger's key; no known cosignature is bad; an exported vkey is the given one.
     2. Every entry's hash is the one in its hash tile; every entry is well-formed, at its own place, of this ledger.
     3. Every hash tile is what the tiles below it make it.
     4. The entries lead to the checkpoint's root.
-    5. Times never decrease; each person's chain has no gap.
+    5. Times never decrease; each person's chain has no gap, no fork and one beginning.
     6. Partial tiles of earlier checkpoints, where listed in ``paths``, are beginnings of today's.
+    7. What others hold (cosignatures, timestamps, earlier checkpoints, permits) agrees with the tree.
 
     Args:
         read: Contents of a file of the export by its path (``tile/0/000``), or None where there is none.
         key: Any key that the ledger has had, from a place that its keeper cannot change; later ones are followed.
-        cosigners: Keys of witnesses that the reader trusts.
+        secret: 16 random bytes or more, for this run alone; keeps the chains' short tokens from being aimed at.
+        evidence: What others hold.
+        subject_ref: The person whose entries are to be listed, or empty.
         paths: All files of the export, if they can be listed.
-        run: Applies ``scan_bundle`` to bundles and gives the results in order: ``map``, or a process pool's.
-        progress: Called now and then with the number of entries done.
+        has_upper_tiles: False for a source that has no hash tiles above level 0, such as a live server's listing.
+        run: Does the spans with ``scan_span`` and gives the results in order; None does them here, one by one.
+        progress: Called now and then with the number of entries done and that of all.
 
     Returns:
         The report. Damage is never raised; it is reported.
     """
     # (1) the checkpoint and the key
-    ledger = _Ledger(read)
-    opened = ledger.open(key, tuple(cosigners))
+    ledger = _Ledger(read, key, has_upper_tiles=has_upper_tiles)
+    opened = ledger.open(evidence.cosigners)
     if opened is None:
-        return ledger.report(key.name, None)
+        return _unbelievable(ledger, evidence)
     size = opened.checkpoint.size
     ledger.sort_paths(paths, size)
-    # (2) to (5) bundle by bundle, the tree above as it grows
-    for scanned in run(scan_bundle, ledger.bundles(opened.checkpoint.origin, size)):
-        ledger.take(scanned, size)
+    ledger.sizes = outside.anchored_sizes(evidence, key, size)
+    # (2) to (6) span by span, the tree above as it grows
+    spans = ledger.spans(opened.checkpoint.origin, size, secret, subject_ref)
+    for scanned in run(spans) if run is not None else (scan_span(span, read) for span in spans):
+        ledger.take(scanned)
         if progress is not None:
-            progress(min((scanned.bundle + 1) * TILE_WIDTH, size))
+            progress(ledger.from_entries.size, size)
     ledger.finish(opened)
-    return ledger.report(key.name, opened)
+    return _report(ledger, opened, evidence, subject_ref)
 
 
 @dataclass(slots=True)
@@ -148,8 +117,11 @@ class _Row:
 class _Ledger:
     """The state of one verification."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, key: VerifierKey, *, has_upper_tiles: bool) -> None:
         self.read = read
+        self.key = key
+        self.has_upper_tiles = has_upper_tiles
+        self.size = 0
         self.findings: list[Finding] = []
         self.findings_total = 0
         self.not_covered: list[str] = []
@@ -157,38 +129,43 @@ class _Ledger:
         self.rows: list[_Row] = []
         self.from_entries = Frontier()
         self.from_tiles = Frontier()
-        self.chains: dict[str, tuple[int, int]] = {}
+        self.chains = Chains()
+        self.first_time = ""
         self.last_time = ""
+        self.mentions: list[int] = []
+        self.mentions_total = 0
+        self.sizes: frozenset[int] = frozenset()
+        self.edges: dict[int, Frontier] = {}
 
     def find(self, path: str, index: int | None, text: str) -> None:
         """Note a finding; beyond the listed ones it is only counted."""
-        self.add((Finding(path, index, text),))
+        self.add((Finding(path, index, text),), 1)
 
-    def add(self, findings: Iterable[Finding]) -> None:
-        """Note findings."""
-        for finding in findings:
-            self.findings_total += 1
-            if len(self.findings) < MAX_FINDINGS:
-                self.findings.append(finding)
+    def add(self, findings: Iterable[Finding], total: int) -> None:
+        """Note findings, of which only the first may be listed."""
+        self.findings_total += total
+        self.findings.extend(list(findings)[: MAX_FINDINGS - len(self.findings)])
 
-    def open(self, key: VerifierKey, cosigners: tuple[VerifierKey, ...]) -> OpenedCheckpoint | None:
+    def open(self, cosigners: tuple[VerifierKey, ...]) -> OpenedCheckpoint | None:
         """Read and check what is signed."""
         try:
-            key = newest_key(self.read, key)
+            self.key = newest_key(self.read, self.key)
         except LedgerError as error:
             self.find(KEYS_PATH, None, error.message)
         exported = self.read(VKEY_PATH)
-        if exported is not None and exported != f"{key.vkey}\n".encode():
-            self.find(VKEY_PATH, None, "the exported key is not the one given for this verification")
+        if exported is not None and exported != f"{self.key.vkey}\n".encode():
+            self.find(VKEY_PATH, None, "the key beside the ledger is not the one given for this verification")
         data = self.read(CHECKPOINT_PATH)
         if data is None:
             self.find(CHECKPOINT_PATH, None, "there is no checkpoint")
             return None
         try:
-            return open_checkpoint(data, key, cosigners)
+            opened = open_checkpoint(data, self.key, cosigners)
         except LedgerError as error:
-            self.find(CHECKPOINT_PATH, None, error.message)
+            self.find(CHECKPOINT_PATH, None, f"{error.message}{_signers(data)}")
             return None
+        self.size = opened.checkpoint.size
+        return opened
 
     def sort_paths(self, paths: Iterable[str], size: int) -> None:
         """Tell the tiles of this checkpoint from those of earlier ones and from the rest."""
@@ -205,108 +182,113 @@ class _Ledger:
             elif tile.width > width:
                 self.not_covered.append(path)
 
-    def bundles(self, origin: str, size: int) -> Iterator[Bundle]:
-        """What there is of each bundle, in order."""
-        for number in range(-(-size // TILE_WIDTH)):
-            width = width_at(0, number, size)
-            yield Bundle(origin, number, width, self._entries(number, width), self._hashes(0, number, width))
+    def spans(self, origin: str, size: int, secret: bytes, subject_ref: str) -> Iterator[Span]:
+        """The work, in order."""
+        bundles = -(-size // TILE_WIDTH)
+        for first in range(0, bundles, SPAN_BUNDLES):
+            last = min(first + SPAN_BUNDLES, bundles)
+            earlier = tuple(
+                tile
+                for number in range(first, last)
+                for level in (ENTRIES, 0)
+                for tile in self.earlier.get((level, number), ())
+            )
+            yield Span(origin, size, first, last, earlier, secret, subject_ref)
 
-    def take(self, scanned: Scanned, size: int) -> None:
-        """Put a scanned bundle in its place."""
-        self.add(scanned.findings)
-        number, width = scanned.bundle, width_at(0, scanned.bundle, size)
-        first = number * TILE_WIDTH
+    def take(self, scanned: SpanScan) -> None:
+        """Put a span in its place: it begins where the last one ended."""
+        self.add(scanned.findings, scanned.findings_total)
         if scanned.first_time:
             if scanned.first_time < self.last_time:
-                self.find(Tile(ENTRIES, number, width).path, first, f"entry {first} is earlier than the one before it")
-            self.last_time = scanned.last_time
-        for link in scanned.links:
-            self._follow(link, size)
-        for tile in self.earlier.get((ENTRIES, number), ()):
-            self._check_earlier_bundle(tile, scanned)
-        leaves = split_hashes(scanned.leaves)
-        stored = leaves if scanned.tile == scanned.leaves else split_hashes(scanned.tile)
-        self._check_earlier_tiles(0, number, leaves, stored)
-        if width < TILE_WIDTH:
-            for one, other in zip(leaves, stored, strict=True):
+                number = self.from_entries.size // TILE_WIDTH
+                self.add((earlier_time(number, width_at(0, number, self.size)),), 1)
+            self.first_time, self.last_time = self.first_time or scanned.first_time, scanned.last_time
+        self.chains.add(scanned.links)
+        self.mentions += scanned.mentions
+        self.mentions_total += scanned.mentions_total
+        for root, other in zip(split_hashes(scanned.roots), split_hashes(scanned.tile_roots), strict=True):
+            self._keep_edges()
+            self.from_entries.append_subtree(TILE_HEIGHT, root)
+            self.from_tiles.append_subtree(TILE_HEIGHT, other)
+            self._climb(1, root, other)
+        if scanned.leaves:
+            self._keep_edges()
+            for one, other in zip(scanned.leaves, scanned.tile_leaves, strict=True):
                 self.from_entries.append(one)
                 self.from_tiles.append(other)
-            return
-        root = perfect_root(leaves)
-        other = root if stored is leaves else perfect_root(stored)
-        self.from_entries.append_subtree(TILE_HEIGHT, root)
-        self.from_tiles.append_subtree(TILE_HEIGHT, other)
-        self._climb(1, root, other)
 
     def finish(self, opened: OpenedCheckpoint) -> None:
-        """Check the partial tiles at the right edge, and the root."""
+        """Check the partial tiles at the right edge, the root, and the chains."""
         for level, row in enumerate(self.rows, 1):
             if row.entries:
                 self._check_row(level, opened.checkpoint.size >> (TILE_HEIGHT * (level + 1)), row)
         # (4) the root
         root = opened.checkpoint.root
         if self.from_entries.root() == root:
+            self.findings = [_clear(finding) for finding in self.findings]
             if self.from_tiles.root() != root:
                 self.find(CHECKPOINT_PATH, None, "the entries lead to the checkpoint's root; the hash tiles do not")
         elif self.from_tiles.root() == root:
             self.find(CHECKPOINT_PATH, None, "the hash tiles lead to the checkpoint's root; the entries do not")
         else:
             self.find(CHECKPOINT_PATH, None, "neither the entries nor the hash tiles lead to the checkpoint's root")
+        # (5) the chains
+        self.chains.finish()
+        self.add(map(self._name_gap, self.chains.gaps), self.chains.gaps_total)
 
-    def report(self, origin: str, opened: OpenedCheckpoint | None) -> Report:
-        """Draw up the verdicts."""
-        intact = opened is not None and not self.findings_total
-        cosignatures = opened.cosignatures if opened is not None else ()
-        seen = intact and bool(cosignatures)
-        return Report(
-            origin=origin,
-            size=opened.checkpoint.size if opened is not None else 0,
-            root=opened.checkpoint.root if opened is not None else b"",
-            integrity=Integrity.INTACT if intact else Integrity.DAMAGED,
-            completeness=Completeness.PROVEN if seen else Completeness.NOT_PROVEN,
-            completeness_basis=_completeness_basis(cosignatures, intact=intact),
-            selection=Selection.FULL_SCAN if intact else Selection.NOT_PROVEN,
-            selection_basis=(
-                "every entry under the checkpoint was read, and every person's chain has no gap"
-                if intact
-                else "the ledger is damaged"
-            ),
-            findings=tuple(self.findings),
-            findings_total=self.findings_total,
-            not_covered=tuple(self.not_covered),
-            people=len(self.chains),
-            last_time=self.last_time,
-        )
+    def entry_at(self, index: int) -> bytes | None:
+        """One entry's bytes, read again; None where it is not there."""
+        number, position = divmod(index, TILE_WIDTH)
+        entries, _ = split_bundle(read_entries(self.read, number, width_at(0, number, self.size)) or b"")
+        return entries[position] if position < len(entries) else None
 
-    def _entries(self, number: int, width: int) -> bytes | None:
-        tile = Tile(ENTRIES, number, width)
-        data = self.read(tile.path)
-        if data is None and not tile.full:  # a partial one may be gone once the full one is there
-            full = self.read(tile.path_if_full)
-            if full is not None:
-                entries, _ = split_bundle(full)
-                return full[: sum(len(one) + 2 for one in entries[:width])]
-        return data
+    def people_at(self, index: int) -> tuple[Person, ...]:
+        """The persons in an entry; none where it cannot be read."""
+        try:
+            return decode_with_people(self.entry_at(index) or b"")[1]
+        except LedgerError:
+            return ()
 
-    def _hashes(self, level: int, number: int, width: int) -> bytes | None:
-        tile = Tile(level, number, width)
-        data = self.read(tile.path)
-        if data is None and not tile.full:
-            full = self.read(tile.path_if_full)
-            return None if full is None else full[: width * HASH_BYTES]
-        return data
+    def root_at(self, size: int) -> bytes:
+        """Root of the tree when it had fewer entries, one of ``sizes``."""
+        frontier = self.edges[size // TILE_WIDTH].copy() if size else Frontier()
+        number, width = divmod(size, TILE_WIDTH)
+        if width:
+            entries, _ = split_bundle(read_entries(self.read, number, width_at(0, number, self.size)) or b"")
+            for entry in entries[:width]:
+                frontier.append(hash_leaf(entry))
+        return frontier.root()
 
-    def _follow(self, link: Link, size: int) -> None:
-        # (5) the person's chain
-        seq, previous = self.chains.get(link.subject_ref, (0, -1))
-        if link.subject_seq != seq + 1 or link.previous_index != previous:
-            path = Tile(ENTRIES, link.entry_index // TILE_WIDTH, width_at(0, link.entry_index // TILE_WIDTH, size)).path
-            text = (
-                f"entry {link.entry_index} says it is number {link.subject_seq} of {link.subject_ref} after entry "
-                f"{link.previous_index}; it is number {seq + 1} after entry {previous}"
-            )
-            self.find(path, link.entry_index, text)
-        self.chains[link.subject_ref] = (link.subject_seq, link.entry_index)
+    def _keep_edges(self) -> None:
+        number = self.from_entries.size // TILE_WIDTH
+        if any(size // TILE_WIDTH == number for size in self.sizes):
+            self.edges[number] = self.from_entries.copy()
+
+    def _name_gap(self, gap: Gap) -> Finding:
+        number = gap.place // TILE_WIDTH
+        path = Tile(ENTRIES, number, width_at(0, number, self.size)).path
+        here, before = self.people_at(gap.place), {one.subject_ref: one for one in self.people_at(gap.previous)}
+        if gap.begins:
+            who = next((one.subject_ref for one in here if one.subject_seq == 1 and one.subject_ref in before), "")
+            text = f"entries {gap.previous} and {gap.place} both call themselves the first about {who}"
+            return Finding(path, gap.place, text)
+        there = [one for one in here if one.previous_index == gap.previous]
+        wrong = [
+            one
+            for one in there
+            if one.subject_ref not in before or before[one.subject_ref].subject_seq != one.subject_seq - 1
+        ]
+        person = next(iter(wrong or there), None)
+        if person is None:
+            return Finding(path, gap.place, f"entry {gap.place} does not follow entry {gap.previous} as it says")
+        told = f"entry {gap.place} calls itself number {person.subject_seq} about {person.subject_ref}, after entry"
+        if person.subject_ref not in before:
+            text = f"{told} {gap.previous}, which is not about that person"
+        elif wrong:
+            text = f"{told} {gap.previous}, which is number {before[person.subject_ref].subject_seq}"
+        else:
+            text = f"{told} {gap.previous}, and so does entry {gap.taken}"
+        return Finding(path, gap.place, text)
 
     def _climb(self, level: int, root: bytes, other: bytes) -> None:
         """Put the root of a full tile into the tile above, and that tile into the one above it once it is full."""
@@ -323,9 +305,12 @@ class _Ledger:
 
     def _check_row(self, level: int, number: int, row: _Row) -> None:
         # (3) a hash tile above level 0
+        if not self.has_upper_tiles:
+            return
         tile = Tile(level, number, len(row.entries))
-        self._check_earlier_tiles(level, number, row.entries, row.tiles)
-        data = self._hashes(level, number, tile.width)
+        for earlier in self.earlier.get((level, number), ()):
+            self.add(found := list(check_earlier_hashes(self.read, earlier, row.entries, row.tiles)), len(found))
+        data = read_hashes(self.read, level, number, tile.width)
         if data is None:
             self.find(tile.path, None, "the hash tile is missing")
             return
@@ -338,29 +323,98 @@ class _Ledger:
                 text = f"hash {position} is not the one over entries {first} to {first + covered - 1}"
                 self.find(tile.path, None, text)
 
-    def _check_earlier_tiles(self, level: int, number: int, entries: list[bytes], tiles: list[bytes]) -> None:
-        # (6) partial hash tiles of earlier checkpoints
-        for tile in self.earlier.get((level, number), ()):
-            data = self.read(tile.path)
-            if data not in {b"".join(entries[: tile.width]), b"".join(tiles[: tile.width])}:
-                self.find(tile.path, None, "the partial tile of an earlier checkpoint is not the beginning of today's")
 
-    def _check_earlier_bundle(self, tile: Tile, scanned: Scanned) -> None:
-        # (6) partial entry bundles of earlier checkpoints
-        entries, rest = split_bundle(self.read(tile.path) or b"")
-        hashes = b"".join(hash_leaf(entry) for entry in entries)
-        expected = tile.width * HASH_BYTES
-        if rest or len(hashes) != expected or hashes not in {scanned.leaves[:expected], scanned.tile[:expected]}:
-            same = zip(split_hashes(hashes), split_hashes(scanned.leaves), strict=False)
-            position = next((at for at, pair in enumerate(same) if pair[0] != pair[1]), min(len(entries), tile.width))
-            text = "the partial bundle of an earlier checkpoint is not the beginning of today's"
-            self.find(tile.path, tile.number * TILE_WIDTH + position, text)
+def _clear(finding: Finding) -> Finding:
+    """Clear an entry of what its hash tile is to blame for: all entries lead to the root."""
+    if not finding.tile:
+        return finding
+    return Finding(finding.tile, finding.index, f"the tile's hash for entry {finding.index} is not that of the entry")
 
 
-def _completeness_basis(cosignatures: tuple[Cosignature, ...], *, intact: bool) -> str:
-    if not intact:
-        return "the ledger is damaged"
-    if not cosignatures:
-        return "nobody but the ledger's keeper vouches for this tree: no known witness cosigned the checkpoint"
-    names = ", ".join(f"{one.name} at {one.timestamp} s since 1970" for one in cosignatures)
-    return f"cosigned by {names}"
+def _signers(data: bytes) -> str:
+    """Whose signatures a checkpoint carries, for a reader who has another key."""
+    try:
+        lines = note.parse(data).signatures
+    except LedgerError:
+        return ""
+    return "; it carries signatures by " + ", ".join(f"{one.name} (key id {one.key_id.hex()})" for one in lines)
+
+
+def _unbelievable(ledger: _Ledger, evidence: Evidence) -> Report:
+    nothing = "there is no checkpoint that the given key signed, so nothing here can be believed"
+    return Report(
+        origin=ledger.key.name,
+        size=0,
+        root=b"",
+        integrity=Integrity.DAMAGED,
+        integrity_basis=nothing,
+        completeness=Completeness.NOT_PROVEN,
+        completeness_basis=nothing,
+        grounds=tuple(map(outside.unusable, evidence.unusable)),
+        selection=Selection.NOT_PROVEN,
+        selection_basis=nothing,
+        mentions=(),
+        findings=tuple(ledger.findings),
+        findings_total=ledger.findings_total,
+        not_covered=(),
+        people=0,
+        first_time="",
+        last_time="",
+    )
+
+
+def _report(ledger: _Ledger, opened: OpenedCheckpoint, evidence: Evidence, subject_ref: str) -> Report:
+    size, intact = opened.checkpoint.size, not ledger.findings_total
+    # (7) what others hold
+    tree = outside.Tree(opened, intact, ledger.root_at, lambda index: hash_leaf(ledger.entry_at(index) or b""))
+    grounds = outside.weigh(evidence, ledger.key, tree)
+    completeness, completeness_basis = outside.completeness(grounds, size, intact=intact)
+    selection, selection_basis = _selection(ledger, opened, subject_ref)
+    return Report(
+        origin=opened.checkpoint.origin,
+        size=size,
+        root=opened.checkpoint.root,
+        integrity=Integrity.INTACT if intact else Integrity.DAMAGED,
+        integrity_basis=(
+            f"the ledger's key signed the root over {size:,} entries, and every byte of every entry leads to it"
+            if intact
+            else f"{ledger.findings_total:,} {'finding' if ledger.findings_total == 1 else 'findings'}, listed below"
+        ),
+        completeness=completeness,
+        completeness_basis=completeness_basis,
+        grounds=grounds,
+        selection=selection,
+        selection_basis=selection_basis,
+        mentions=tuple(ledger.mentions),
+        findings=tuple(ledger.findings),
+        findings_total=ledger.findings_total,
+        not_covered=tuple(ledger.not_covered),
+        people=ledger.chains.people,
+        first_time=ledger.first_time,
+        last_time=ledger.last_time,
+    )
+
+
+def _selection(ledger: _Ledger, opened: OpenedCheckpoint, subject_ref: str) -> tuple[Selection, str]:
+    """Whether all about everybody, or about the one asked for, is here."""
+    count = ledger.mentions_total
+    if not ledger.findings_total:
+        if not subject_ref:
+            return Selection.FULL_SCAN, "every entry was read, and every person's chain has no gap"
+        told = f"{count:,} are about {subject_ref}, chained without a gap" if count else f"none is about {subject_ref}"
+        return Selection.FULL_SCAN, f"every entry was read: {told}"
+    if subject_ref and count and _chain_stands(ledger, opened, subject_ref):
+        told = f"the {count:,} entries about {subject_ref} are as recorded and chained without a gap from the first"
+        return Selection.CHAIN, f"{told}; whether later ones are among the damaged entries cannot be told"
+    return Selection.NOT_PROVEN, "the ledger is damaged"
+
+
+def _chain_stands(ledger: _Ledger, opened: OpenedCheckpoint, subject_ref: str) -> bool:
+    """Whether one person's entries are as recorded and counted without a gap, in a ledger that is damaged elsewhere."""
+    listed_all = ledger.findings_total == len(ledger.findings) and ledger.mentions_total == len(ledger.mentions)
+    rooted = opened.checkpoint.root in {ledger.from_entries.root(), ledger.from_tiles.root()}
+    wrong = {finding.index for finding in ledger.findings}
+    if not listed_all or not rooted or wrong & set(ledger.mentions):
+        return False
+    last = [one.subject_seq for one in ledger.people_at(ledger.mentions[-1]) if one.subject_ref == subject_ref]
+    return last == [ledger.mentions_total]
