@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from consentry_server import cli_audit, config, logs
+from consentry_server import anchoring, cli_audit, config, logs
 from consentry_server import tenant as tenants
 from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.lock.file import FileLockRecord
@@ -41,7 +41,7 @@ def timestamp(state: State, tenant: TenantName = "") -> None:
     """Have every timestamp authority stamp the newest checkpoint now. The server may be running."""
     settings = config.load(state)
     folders = tenants.TenantFolders(state, config.load(state).tenancy.choose(tenant))
-    asked = tenants.authorities(settings)
+    asked = anchoring.authorities(settings)
     if not asked:
         raise ConsentryError(
             Reason.CONFIGURATION_INVALID,

@@ -15,25 +15,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from consentry_server.adapters.anchors.files import AnchoredFiles
 from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.blobs.local import LocalBlobs
 from consentry_server.adapters.grpc.tenants import Tenant
-from consentry_server.adapters.http.client import HttpClient
 from consentry_server.adapters.images.pillow import PillowMasker
 from consentry_server.adapters.kms.keyfile import KeyFile
 from consentry_server.adapters.kms.private_files import read_passphrase
 from consentry_server.adapters.lock.file import FileLockRecord
+from consentry_server.adapters.pdf.cover import TypstCover
 from consentry_server.adapters.sqlite.index import SqliteIndexStore
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.adapters.tiles.places import open_tiles
-from consentry_server.adapters.timestamp.rfc3161 import Rfc3161Authority, load_roots
-from consentry_server.adapters.witness.tlog import TlogWitness
+from consentry_server.anchoring import authorities, witnesses
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import load_pack
-from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.export import VKEY_PATH
-from consentry_server.core.ledger.note import COSIGNATURE_V1, parse_vkey
 from consentry_server.core.ledger.rotation import KEYS_PATH
 from consentry_server.core.record.codec import to_plain
 from consentry_server.core.record.facts import Tenant as TenantFacts
@@ -41,6 +39,7 @@ from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.coverage import Coverage
+from consentry_server.services.evidence import Evidence, EvidenceSettings
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
 from consentry_server.services.index import LedgerIndex
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
 
     from consentry_server.config import Settings
     from consentry_server.core.law import Pack
+    from consentry_server.core.ledger.note import VerifierKey
     from consentry_server.core.ledger.rotation import KeyChain
     from consentry_server.services.book import Book
     from consentry_server.services.ports import LedgerStore
@@ -104,6 +104,11 @@ class TenantFolders:
     def key_file(self) -> Path:
         """The epoch keys."""
         return self.keys / "epochs.key"
+
+    @property
+    def anchors(self) -> Path:
+        """What others signed of the ledger's checkpoints."""
+        return self.data / "anchors"
 
     @property
     def published_key(self) -> Path:
@@ -325,6 +330,7 @@ class RunningTenant:
                 reporting=timedelta(seconds=settings.gate.reporting_seconds),
             ),
             checkpoints=checkpoints,
+            evidence=evidence(store, self.folders, checkpoints.key, self._clock),
             people=people,
             sequencer=sequencer,
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
@@ -390,49 +396,6 @@ class RunningTenant:
         )
 
 
-def authorities(settings: Settings) -> tuple[Rfc3161Authority, ...]:
-    """The configured timestamp authorities.
-
-    Raises:
-        ConsentryError: ``CONFIGURATION_INVALID``: the roots of one cannot be read.
-    """
-    web = _web(settings)
-    return tuple(Rfc3161Authority(one.name, one.url, load_roots(one.roots), web) for one in settings.anchors.timestamp)
-
-
-def witnesses(settings: Settings) -> tuple[TlogWitness, ...]:
-    """The configured witnesses.
-
-    Raises:
-        ConsentryError: ``CONFIGURATION_INVALID``: the vkey of one is none of a witness.
-    """
-    web = _web(settings)
-    made = []
-    for one in settings.anchors.witness:
-        try:
-            key = parse_vkey(one.vkey)
-        except LedgerError as error:
-            raise _bad_witness(one.name, error.message) from error
-        if key.signature_type != COSIGNATURE_V1:
-            raise _bad_witness(one.name, "it is not of type 0x04")
-        made.append(TlogWitness(one.name, one.url, key, web))
-    return tuple(made)
-
-
-def _web(settings: Settings) -> HttpClient:
-    return HttpClient(
-        answer_seconds=settings.anchors.answer_seconds, max_answer_bytes=settings.anchors.max_answer_bytes
-    )
-
-
-def _bad_witness(name: str, problem: str) -> ConsentryError:
-    return ConsentryError(
-        Reason.CONFIGURATION_INVALID,
-        f"the vkey of witness {name} cannot be used ({problem}): ask its operator for the one it cosigns with",
-        field="anchors.witness",
-    )
-
-
 def publish_keys(folders: TenantFolders, chain: KeyChain) -> None:
     """Write the ledger's public keys beside its data: the newest one alone, and all of them.
 
@@ -468,6 +431,27 @@ def now() -> datetime:
 def engine_version() -> str:
     """Version of the code that decides, as decisions name it."""
     return version("consentry-server")
+
+
+def evidence(
+    store: LedgerStore, folders: TenantFolders, key: VerifierKey, clock: Callable[[], datetime] = now
+) -> Evidence:
+    """What makes evidence packs of a ledger; it needs no secret and no running server.
+
+    Args:
+        store: For reading.
+        folders: Where the tenant's things are.
+        key: The ledger's published key.
+        clock: Gives the time, UTC.
+    """
+    verifier = (resources.files("consentry_server.standalone") / "verify.py").read_bytes()
+    return Evidence(
+        store=store,
+        settings=EvidenceSettings(key, engine_version(), verifier),
+        renderer=TypstCover(),
+        anchors=AnchoredFiles(folders.anchors),
+        clock=clock,
+    )
 
 
 def settings_sha256(settings: Settings) -> str:

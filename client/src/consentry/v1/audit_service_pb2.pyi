@@ -604,7 +604,9 @@ class ExportEvidenceRequest(_message.Message):
     PERIOD_FIELD_NUMBER: _builtins.int
     REDACT_OTHERS_FIELD_NUMBER: _builtins.int
     redact_others: _builtins.bool
-    """Whether what concerns other persons is redacted, with proofs still valid. Default false."""
+    """Whether entries that concern other persons are withheld: their hash, place and proof stay. Others are, for a person,
+    everybody else; for a photo, everybody but its uploader; for a period, everybody. Default false.
+    """
     @_builtins.property
     def subject(self) -> _subject_pb2.SubjectReference:
         """Everything about one person."""

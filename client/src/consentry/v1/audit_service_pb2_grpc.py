@@ -144,9 +144,11 @@ class AuditServiceServicer(object):
 
     def ExportEvidence(self, request, context):
         """Streams an evidence pack as one ZIP: a cover PDF, entries, proofs, checkpoint, notices, and a verifier that needs
-        nothing else. Roles: auditor, officer.
+        nothing else. A pack holds what was recorded before the call, and at most 20,000 entries that were asked for. What
+        callers typed goes along encrypted, as it is kept, for every role. Roles: auditor, officer.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND where nothing is on record; TOO_LARGE for more entries than a pack holds, or a photo that more
+        than 1,000,000 entries follow; DATA_DAMAGED, with no end message, where an entry and its proof do not fit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

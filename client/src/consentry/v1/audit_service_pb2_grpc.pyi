@@ -66,9 +66,11 @@ class AuditServiceStub:
     """
     ExportEvidence: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.ExportEvidenceRequest, _audit_service_pb2.ExportEvidenceResponse]
     """Streams an evidence pack as one ZIP: a cover PDF, entries, proofs, checkpoint, notices, and a verifier that needs
-    nothing else. Roles: auditor, officer.
+    nothing else. A pack holds what was recorded before the call, and at most 20,000 entries that were asked for. What
+    callers typed goes along encrypted, as it is kept, for every role. Roles: auditor, officer.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND where nothing is on record; TOO_LARGE for more entries than a pack holds, or a photo that more
+    than 1,000,000 entries follow; DATA_DAMAGED, with no end message, where an entry and its proof do not fit.
     """
     GetCoverage: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCoverageRequest, _audit_service_pb2.GetCoverageResponse]
     """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
@@ -118,9 +120,11 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """
     ExportEvidence: _aio.UnaryStreamMultiCallable[_audit_service_pb2.ExportEvidenceRequest, _audit_service_pb2.ExportEvidenceResponse]  # type: ignore[assignment]
     """Streams an evidence pack as one ZIP: a cover PDF, entries, proofs, checkpoint, notices, and a verifier that needs
-    nothing else. Roles: auditor, officer.
+    nothing else. A pack holds what was recorded before the call, and at most 20,000 entries that were asked for. What
+    callers typed goes along encrypted, as it is kept, for every role. Roles: auditor, officer.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND where nothing is on record; TOO_LARGE for more entries than a pack holds, or a photo that more
+    than 1,000,000 entries follow; DATA_DAMAGED, with no end message, where an entry and its proof do not fit.
     """
     GetCoverage: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCoverageRequest, _audit_service_pb2.GetCoverageResponse]  # type: ignore[assignment]
     """Compares what was permitted with what was reported, by service and period. What may still be reported in time does
@@ -209,9 +213,11 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.ExportEvidenceResponse], _abc.AsyncIterator[_audit_service_pb2.ExportEvidenceResponse]]:
         """Streams an evidence pack as one ZIP: a cover PDF, entries, proofs, checkpoint, notices, and a verifier that needs
-        nothing else. Roles: auditor, officer.
+        nothing else. A pack holds what was recorded before the call, and at most 20,000 entries that were asked for. What
+        callers typed goes along encrypted, as it is kept, for every role. Roles: auditor, officer.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND where nothing is on record; TOO_LARGE for more entries than a pack holds, or a photo that more
+        than 1,000,000 entries follow; DATA_DAMAGED, with no end message, where an entry and its proof do not fit.
         """
 
     @_abc_1.abstractmethod

@@ -46,11 +46,7 @@ class People:
         Raises:
             ConsentryError: ``FIELD_REQUIRED`` or ``TOO_LARGE``.
         """
-        if not subject_id:
-            raise ConsentryError(Reason.FIELD_REQUIRED, f"{field} is required: your own id of the person", field=field)
-        if len(subject_id) > MAX_SUBJECT_ID:
-            raise ConsentryError(Reason.TOO_LARGE, f"{field} has more than {MAX_SUBJECT_ID} characters", field=field)
-        return self._issuer.blind("subject", unicodedata.normalize("NFC", subject_id))
+        return subject_lookup(self._issuer, subject_id, field)
 
     async def reference(self, subject_id: str, field: str = "subject_id") -> str:
         """The person's subject_ref, made and durable if nobody has named them before."""
@@ -74,3 +70,18 @@ class People:
         if known is None:
             raise ConsentryError(Reason.NOT_FOUND, "nothing is on record about this person", field=field)
         return known
+
+
+def subject_lookup(issuer: Issuer, subject_id: str, field: str = "subject_id") -> bytes:
+    """See ``People.lookup``; for those who only read.
+
+    Args:
+        issuer: Makes blind indexes.
+        subject_id: The caller's id.
+        field: The request field, for the error.
+    """
+    if not subject_id:
+        raise ConsentryError(Reason.FIELD_REQUIRED, f"{field} is required: your own id of the person", field=field)
+    if len(subject_id) > MAX_SUBJECT_ID:
+        raise ConsentryError(Reason.TOO_LARGE, f"{field} has more than {MAX_SUBJECT_ID} characters", field=field)
+    return issuer.blind("subject", unicodedata.normalize("NFC", subject_id))

@@ -1,4 +1,4 @@
-"""AuditService: ListEntries, TailEntries, GetCheckpoint, GetInclusionProof, GetConsistencyProof, GetCoverage."""
+"""AuditService: the ledger read, followed, proven, counted, and handed out as evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import audit_service_pb2 as pb
 from consentry.v1 import ledger_pb2
-from consentry_server.adapters.grpc import paging, read, read_consent, words, write_anchoring
+from consentry_server.adapters.grpc import evidence, paging, read, read_consent, words, write_anchoring
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.core.errors import ConsentryError
 from consentry_server.core.ledger.checkpoint import open_checkpoint
@@ -129,6 +129,15 @@ class AuditServicer(Servicer):
         return pb.GetCoverageResponse(
             rows=[_coverage_row(row) for row in rows], next_page_token=page.token(last) if last else ""
         )
+
+    async def ExportEvidence(  # noqa: N802 - the RPC's name
+        self, request: pb.ExportEvidenceRequest, _context: Any
+    ) -> AsyncIterator[pb.ExportEvidenceResponse]:
+        """Stream an evidence pack as one ZIP."""
+        call = self._call()
+        wanted = await evidence.wanted(call.tenant, request)
+        async for part in evidence.export(call.tenant, wanted, self._clock()):
+            yield part
 
 
 async def _filter(tenant: Tenant, request: pb.ListEntriesRequest) -> Filter:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from consentry_server.services.audit import Audit
     from consentry_server.services.checkpoints import Checkpoints
     from consentry_server.services.coverage import Coverage
+    from consentry_server.services.evidence import Evidence
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
     from consentry_server.services.notices import Notices
@@ -36,6 +37,7 @@ class Tenant:
     audit: Audit
     coverage: Coverage
     checkpoints: Checkpoints
+    evidence: Evidence
     people: People
     sequencer: Sequencer
     rotation: Rotation

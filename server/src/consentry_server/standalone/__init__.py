@@ -1,0 +1,1 @@
+"""What is handed to others as it is: files that run without this package."""
