@@ -32,6 +32,8 @@ from consentry.v1 import (
     vocabulary_pb2,
 )
 from tests.bench import verify
+from tests.bench.decide import GOAL_MICROSECONDS
+from tests.bench.decide import measure as measure_decide
 from tests.bench.load import Figures, closed_loop
 from tests.bench.server import EMPTY
 from tests.support.server import Server, init, serving
@@ -243,6 +245,18 @@ async def measure(server: Server) -> list[Row]:
     return rows
 
 
+def decide_row() -> Row:
+    """The decision alone; its baseline is the goal."""
+    least, median = measure_decide()["allowed"]
+    return {
+        "name": "decide, one face, three laws (baseline: the goal)",
+        "value": round(median, 2),
+        "unit": f"µs, least {least:.2f}",
+        "baseline": GOAL_MICROSECONDS,
+        "ratio": round(median / GOAL_MICROSECONDS, 3),
+    }
+
+
 def _rate(name: str, base: list[Figures], ours: list[Figures], each: int = 1) -> Row:
     value = statistics.median(figures.per_second for figures in ours) * each
     ratios = [mine.per_second * each / theirs.per_second for mine, theirs in zip(ours, base, strict=True)]
@@ -274,6 +288,7 @@ def main() -> None:
         with serving(state, module="tests.bench.server") as server:
             rows = uvloop.run(measure(server))
         rows += verify.measure(Path(folder) / "export")
+    rows.append(decide_row())
     table = Table("what", "value", "unit", "empty call", "ratio", title=f"{platform.machine()}, {os.cpu_count()} cores")
     for row in rows:
         table.add_row(row["name"], str(row["value"]), row["unit"], str(row["baseline"]), str(row["ratio"]))

@@ -63,14 +63,10 @@ def _last_interaction(s: Situation, c: Chain) -> datetime | None:
     return None if s.request.captured_at is None else min(s.request.captured_at, s.now)
 
 
-def _chain_term(c: Chain) -> datetime | None:
+def _term_end(_s: Situation, c: Chain) -> datetime | None:
     if c.release is None or c.notice is None or c.notice.term is None or c.notice.term.duration is None:
         return None
     return add_duration(c.release.time, c.notice.term.duration)
-
-
-def _term_end(_s: Situation, c: Chain) -> datetime | None:
-    return _chain_term(c)
 
 
 def _release_expires(_s: Situation, c: Chain) -> datetime | None:
@@ -87,11 +83,3 @@ EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {
     Event.TERM_END: _term_end,
     Event.RELEASE_EXPIRES: _release_expires,
 }
-
-
-def recheck_time(c: Chain) -> datetime | None:
-    """When this chain ends by itself, if it does."""
-    term, expiry = _chain_term(c), None if c.release is None else c.release.expires_at
-    if term is None or expiry is None:
-        return expiry if term is None else term
-    return min(term, expiry)

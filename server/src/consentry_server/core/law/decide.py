@@ -151,8 +151,8 @@ def _decide_face(index: int, face: Face, moment: Moment, lookup: Lookup, docket:
         ruling.reasons,
         obligations,
         tuple(sorted({index for index in basis if index >= 0})),
-        tuple(dict.fromkeys(releases)),
-        tuple(dict.fromkeys(determinations)),
+        tuple(releases) if len(releases) < 2 else tuple(dict.fromkeys(releases)),  # noqa: PLR2004 - one is no two
+        tuple(dict.fromkeys(determinations)) if determinations else (),
         regions,
     )
 

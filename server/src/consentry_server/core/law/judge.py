@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consentry_server.core.law.clock import add_period, recheck_time
+from consentry_server.core.law.clock import EVENTS, Event, add_period
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
 from consentry_server.core.law.plan import REGULATED
 from consentry_server.core.law.requirements import Sought, policy_in_force
@@ -313,7 +313,7 @@ class _Hearing:
             _Duty(
                 Obligation(ObligationKind.RECHECK_BY, None, "The release or its term ends.", citation),
                 text,
-                (_Count(_ends, 0, 0, place),),
+                tuple(_Count(EVENTS[event], 0, 0, place) for event in (Event.TERM_END, Event.RELEASE_EXPIRES)),
                 needs_date=True,
             )
         )
@@ -380,10 +380,6 @@ class _Duty(NamedTuple):
     needs_date: bool = False
 
 
-def _ends(_s: Situation, chain: Chain) -> datetime | None:
-    return recheck_time(chain)
-
-
 def _expiry(found: Mapping[Sought, Determination | None], sought: Sought) -> datetime | None:
     determination = found[sought]
     return None if determination is None else determination.expires_at
@@ -408,12 +404,21 @@ def rule_on(plan: Plan, answers: Answers) -> Ruling:
             return Ruling(Outcome.DENY, unique([*found, NO_RULES]))
         return Ruling(outcome, unique(found))
     dates: dict[_Count, int] = {}
+    never_earliest = _never_earliest(
+        [
+            c
+            for each in heard
+            for duty in each.duties
+            if duty.made.kind is ObligationKind.DESTROY_BY
+            for c in duty.counts
+        ]
+    )
     dated: list[Dated] = []
     others: list[Obligation | str] = []
     for each in heard:
         for made, text, counts, needs_date in each.duties:
             if made.kind in _EARLIEST_COUNTS:
-                places = tuple(dates.setdefault(count, len(dates)) for count in counts)
+                places = tuple(dates.setdefault(c, len(dates)) for c in counts if c not in never_earliest)
                 dated.append(Dated(made.kind, places, made.detail, made.citation, needs_date, each.section.pack, text))
                 continue
             other = made.citation if made.kind is ObligationKind.TELL_RECIPIENT else made
@@ -433,6 +438,19 @@ def rule_on(plan: Plan, answers: Answers) -> Ruling:
 
 
 _EARLIEST_COUNTS: Final = frozenset({ObligationKind.DESTROY_BY, ObligationKind.RECHECK_BY})
+
+
+def _never_earliest(counts: Sequence[_Count]) -> set[_Count]:
+    """Of the dates of duties of one kind those that never count: a shorter period runs from the same event."""
+    return {
+        longer
+        for longer in counts
+        for other in counts
+        if (other.event, other.chain) == (longer.event, longer.chain)
+        and (other.months, other.days) != (longer.months, longer.days)
+        and other.months <= longer.months
+        and other.days <= longer.days
+    }
 
 
 def _first_of_each(dated: Sequence[Dated]) -> list[Dated]:
