@@ -9,6 +9,7 @@ import json
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -460,8 +461,9 @@ def settings_sha256(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
 def bundled_packs() -> tuple[tuple[Pack, bytes], ...]:
-    """The law packs this build carries, compiled, with their exact bytes."""
+    """The law packs this build carries, compiled, with their exact bytes; the same for every tenant."""
     folder = resources.files("consentry_server.core.law") / "packs"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
     return tuple((load_pack(data, name=entry.name), data) for entry in files for data in (entry.read_bytes(),))
