@@ -241,7 +241,8 @@ class RunningTenant:
         await asyncio.to_thread(indexer.start)
         stack.push_async_callback(asyncio.to_thread, indexer.close)
         packs = bundled_packs()
-        services = self._wire(sequencer, store, index, keys, checkpoints, blobs, Packs([pack for pack, _ in packs]))
+        compiled = Packs([pack for pack, _ in packs], store.fetch_document)
+        services = self._wire(sequencer, store, index, keys, checkpoints, blobs, compiled)
         await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs))
         await services.retention.start()
         stack.push_async_callback(services.retention.aclose)
@@ -388,7 +389,7 @@ class RunningTenant:
             book.append("settings.changed", ACTOR, {"tenant": stated})
         active = {pack.pack_id: pack for pack in known.packs}
         for pack, data in packs:
-            if pack.id not in active:
+            if pack.id not in active or pack.version > active[pack.id].version:
                 book.documents[pack.sha256] = data
                 body = {"pack": {"pack_id": pack.id, "version": pack.version, "sha256": pack.sha256}}
                 book.append("pack.activated", ACTOR, body)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.law import load_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from consentry_server.core.law import Pack
     from consentry_server.core.record.facts import ActivePack
@@ -18,10 +19,12 @@ class Packs:
 
     Args:
         packs: Every pack this build carries or was given.
+        document: Gives the exact bytes behind a SHA-256 in hex, as they were kept when a pack was activated.
     """
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, packs: Sequence[Pack], document: Callable[[str], bytes | None]) -> None:
         self._by_hash = {pack.sha256: pack for pack in packs}
+        self._document = document
         self._last: tuple[tuple[ActivePack, ...], tuple[Pack, ...]] = ((), ())
 
     def compiled(self, active: tuple[ActivePack, ...]) -> tuple[Pack, ...]:
@@ -39,16 +42,30 @@ class Packs:
         known, compiled = self._last
         if known is active:
             return compiled
-        missing = [f"{pack.pack_id} {pack.version}" for pack in active if pack.sha256 not in self._by_hash]
-        if missing:
-            raise ConsentryError(
-                Reason.CONFIGURATION_INVALID,
-                f"this process does not have the active law pack {', '.join(missing)}: run the build that activated it",
-            )
-        compiled = tuple(self._by_hash[pack.sha256] for pack in active)
+        compiled = tuple(self._by_hash.get(pack.sha256) or self._kept(pack) for pack in active)
         self._last = (active, compiled)
         return compiled
+
+    def _kept(self, active: ActivePack) -> Pack:
+        """A pack that this build no longer carries, from the bytes that were kept with its activation."""
+        data = self._document(active.sha256)
+        try:
+            pack = load_pack(data, name=f"{active.pack_id} {active.version}") if data is not None else None
+        except ConsentryError as error:  # a vocabulary that this build does not know
+            raise _lacking(active) from error
+        if pack is None or pack.sha256 != active.sha256:
+            raise _lacking(active)
+        self._by_hash[pack.sha256] = pack
+        return pack
 
     def all(self) -> tuple[Pack, ...]:
         """Every pack this process has."""
         return tuple(self._by_hash.values())
+
+
+def _lacking(active: ActivePack) -> ConsentryError:
+    return ConsentryError(
+        Reason.CONFIGURATION_INVALID,
+        f"this process does not have the active law pack {active.pack_id} {active.version}, and the bytes kept of it"
+        " cannot be used: run the build that activated it",
+    )
