@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.ledger.entry import parse_time
+from consentry_server.core.record import words_system
 from consentry_server.core.record.phrases import MAX_NAMED, article, entries, listed, moment, span, who, word, words
 from consentry_server.core.vocabulary import Outcome
 
@@ -373,68 +374,6 @@ def _destruction_completed(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     return "destruction completed", said
 
 
-def _ledger_created(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "ledger created", [
-        f"The ledger {entry['ledger']} of {entry['tenant_name']} begins here.",
-        *_settings(entry["tenant"]),
-    ]
-
-
-def _settings_changed(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "settings changed", ["What the settings say of the organisation changed.", *_settings(entry["tenant"])]
-
-
-def _settings(tenant: Mapping[str, Any]) -> list[str]:
-    entity = article(tenant.get("entity_type", "PRIVATE_ENTITY"))
-    facts = {
-        "encrypted_at_rest": "data is encrypted where it is kept",
-        "encrypted_in_transit": "data is encrypted where it is sent",
-        "protection_at_least_other_sensitive": "biometric data is protected at least as well as other sensitive data",
-    }
-    stated = [text for name, text in facts.items() if tenant.get(name)]
-    return [f"The organisation is {entity}." + (f" Stated: {'; '.join(stated)}." if stated else "")]
-
-
-def _pack_activated(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    pack = entry["pack"]
-    return f"law pack {pack['pack_id']} version {pack['version']} in force", [
-        (
-            f"Version {pack['version']} of the law pack {pack['pack_id']} decides from this entry on. Its bytes are"
-            f" kept under the SHA-256 that begins with {pack['sha256'][:16]}."
-        )
-    ]
-
-
-def _key_rotated(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "ledger key changed", [
-        f"From the next entry on checkpoints are signed by the key {_vkey(entry['new_vkey'])}.",
-        f"The key before it, {_vkey(entry['old_vkey'])}, vouches for it in a signed statement.",
-    ]
-
-
-def _vkey(vkey: str) -> str:
-    return vkey.split("+")[1] if vkey.count("+") > 1 else vkey
-
-
-def _rebuilt(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "tables repaired", [
-        (
-            f"Every entry was folded again and the tables compared: {sum(entry['repaired'].values())} put right,"
-            f" {sum(entry['left'].values())} left."
-        ),
-        f"The SHA-256 over all differences begins with {entry['differences_sha256'][:16]}.",
-    ]
-
-
-def _system_started(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "system started", [
-        (
-            f"Version {entry['engine']} started, with the settings whose SHA-256 begins with"
-            f" {entry['settings_sha256'][:16]}."
-        )
-    ]
-
-
 def _claims(entry: Mapping[str, Any]) -> list[str]:
     claims = entry.get("claims", {})
     parts = [
@@ -484,20 +423,20 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "identifier.refused": _identifier_refused,
     "identifier.stored": _identifier_stored,
     "interaction.recorded": _interaction,
-    "ledger.created": _ledger_created,
-    "ledger.key_rotated": _key_rotated,
+    "ledger.created": words_system.ledger_created,
+    "ledger.key_rotated": words_system.key_rotated,
     "notice.delivered": _notice_delivered,
     "notice.published": _notice_published,
-    "pack.activated": _pack_activated,
+    "pack.activated": words_system.pack_activated,
     "photo.opened": _photo_opened,
     "photo.refused": _photo_refused,
     "photo.stored": _photo_stored,
     "policy.published": _policy_published,
     "processing.reported": _reported,
-    "projections.rebuilt": _rebuilt,
+    "projections.rebuilt": words_system.rebuilt,
     "purpose.satisfied": _purpose_satisfied,
     "release.recorded": _release_recorded,
     "release.withdrawn": _release_withdrawn,
-    "settings.changed": _settings_changed,
-    "system.started": _system_started,
+    "settings.changed": words_system.settings_changed,
+    "system.started": words_system.system_started,
 }
