@@ -38,9 +38,14 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 MAX_FACES = 256
+MAX_REMEMBERED = 8_192
+"""How many rulings' names are kept; more than the packs make only cost the naming."""
 DECISION_PREFIX = "dec"
 DECISION_ID_CHARACTERS = 16
 """The index makes a decision's id unique; 80 random bits keep it from being guessed."""
+
+
+_named: dict[tuple[int, Outcome], tuple[tuple[str, ...], tuple[Finding, ...]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,13 +382,23 @@ def _face_on_record(answer: FaceDecision, face: Face) -> FaceOnRecord:
         regions=face.regions,
         age_band=face.age_band,
         box=face.box,
-        rules=tuple(dict.fromkeys(_rule(finding, answer.outcome) for finding in answer.reasons)),
+        rules=_rules(answer.reasons, answer.outcome),
         basis=answer.basis,
     )
 
 
-def _rule(finding: Finding, outcome: Outcome) -> str:
-    return finding.pack_id if outcome in ALLOWED else f"{finding.rule_id}:{finding.code}"
+def _rules(reasons: tuple[Finding, ...], outcome: Outcome) -> tuple[str, ...]:
+    """The rules as entries name them. Rulings are made once, so that the identity of their reasons is the key."""
+    key = (id(reasons), outcome)
+    known = _named.get(key)
+    if known is None:
+        allowed = outcome in ALLOWED
+        names = (finding.pack_id if allowed else f"{finding.rule_id}:{finding.code}" for finding in reasons)
+        known = (tuple(dict.fromkeys(names)), reasons)  # the reasons are kept, so that no id is used again
+        if len(_named) >= MAX_REMEMBERED:
+            _named.clear()
+        _named[key] = known
+    return known[0]
 
 
 def face_again(book: Book, face: FaceOnRecord) -> Face:
