@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from consentry_server.core.law import Decision, FaceDecision
     from consentry_server.core.record.facts import ActivePack
     from consentry_server.services.book import Book, Recorded
+    from consentry_server.services.gate import Gate
     from consentry_server.services.issuer import Issuer
     from consentry_server.services.people import People
+    from consentry_server.services.sealing import Sealed
 
 R = TypeVar("R")
 
@@ -84,8 +86,9 @@ class Check(Generic[R]):
     Args:
         caller: Who asks.
         read: Reads what it asks.
-        decide: Decides and records, given what was asked, its faces, and what stands for its photo in entries.
+        gate: Decides and records.
         write: Makes the answer.
+        evidence: Its disclosure evidence, sealed.
         people: Resolves callers' ids of persons.
         issuer: Signs permits.
     """
@@ -93,7 +96,8 @@ class Check(Generic[R]):
     __slots__ = (
         "_caller",
         "_checked",
-        "_decide",
+        "_evidence",
+        "_gate",
         "_issuer",
         "_lookups",
         "_people",
@@ -107,16 +111,18 @@ class Check(Generic[R]):
         self,
         caller: Caller,
         read: Callable[[], Asked],
-        decide: Callable[[Book, Asked, Sequence[Face], str], Checked],
+        gate: Gate,
         write: Callable[[Checked], R],
+        evidence: Sealed | None,
         *,
         people: People,
         issuer: Issuer,
     ) -> None:
         self._caller = caller
         self._read = read
-        self._decide = decide
+        self._gate = gate
         self._write = write
+        self._evidence = evidence
         self._people = people
         self._issuer = issuer
 
@@ -129,7 +135,10 @@ class Check(Generic[R]):
 
     def run(self, book: Book) -> Checked:
         """Decide and record."""
-        return self._decide(book, self.asked, _resolve(book, self.asked.faces, self._lookups), self._photo_ref)
+        faces = _resolve(book, self.asked.faces, self._lookups)
+        return self._gate.decide_on(
+            book, self._caller, self.asked, faces, photo_ref=self._photo_ref, evidence=self._evidence
+        )
 
     def finish(self, checked: Checked) -> R | None:
         """The answer, or None where its permit needs the hash of a stored photo first."""

@@ -115,15 +115,22 @@ class Gate:
         """
         said = asked.disclosure_evidence
         evidence = await self._sealing.seal({"disclosure_evidence": said}) if said else None
-        return await self._answer(caller, lambda: asked, _unchanged, evidence)
+        return await self.answer(caller, lambda: asked, _unchanged, evidence)
 
-    async def answer(self, caller: Caller, read: Callable[[], Asked], write: Callable[[Checked], R]) -> R:
-        """Check a request that is still to be read and has no disclosure evidence: many are read and written at once.
+    async def answer(
+        self,
+        caller: Caller,
+        read: Callable[[], Asked],
+        write: Callable[[Checked], R],
+        evidence: Sealed | None = None,
+    ) -> R:
+        """Check a request that is still to be read: many are read and written at once.
 
         Args:
             caller: Who asks.
             read: Reads what it asks; must not block.
             write: Makes the answer; must not block.
+            evidence: Its disclosure evidence, sealed.
 
         Returns:
             What ``write`` made.
@@ -131,15 +138,7 @@ class Gate:
         Raises:
             ConsentryError: As :meth:`check`, and what ``read`` raises.
         """
-        return await self._answer(caller, read, write, None)
-
-    async def _answer(
-        self, caller: Caller, read: Callable[[], Asked], write: Callable[[Checked], R], evidence: Sealed | None
-    ) -> R:
-        def decided(book: Book, asked: Asked, faces: Sequence[Face], photo_ref: str) -> Checked:
-            return self.decide_on(book, caller, asked, faces, photo_ref=photo_ref, evidence=evidence)
-
-        check = Check(caller, read, decided, write, people=self._people, issuer=self._issuer)
+        check = Check(caller, read, self, write, evidence, people=self._people, issuer=self._issuer)
         answer = await self._sequencer.enqueue(check)
         if answer is not None:
             return answer
