@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from consentry_server.adapters.sqlite.connection import transaction
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import decode
@@ -284,6 +285,35 @@ async def test_work_that_fails_at_a_step_leaves_its_neighbours_alone(
     assert (first, last) == (0, len(recorded) - 1)
     entries = sequencer.store.fetch_entries(0, 9)
     assert "".join(orjson.loads(data)["note"] for data in entries) == recorded
+
+
+async def test_an_action_whose_caller_went_away_keeps_the_writer_until_it_is_done(sequencer: Sequencer) -> None:
+    started, busy = threading.Event(), threading.Event()
+
+    def hold_a_transaction(store: LedgerStore) -> None:
+        assert isinstance(store, SqliteLedgerStore)
+        with transaction(store._write):
+            started.set()
+            busy.wait(10)
+
+    action = asyncio.create_task(sequencer.run(hold_a_transaction))
+    assert await asyncio.to_thread(started.wait, 10)
+    action.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await action
+    waiting = asyncio.create_task(sequencer.submit(note("after")))
+    await asyncio.wait([waiting], timeout=0)
+    assert not waiting.done()
+    busy.set()
+    assert (await waiting).index == 0
+    assert not sequencer.failed.is_set()
+
+
+async def test_an_action_after_the_end_is_refused(sequencer: Sequencer) -> None:
+    await sequencer.aclose()
+    with pytest.raises(ConsentryError) as raised:
+        await sequencer.run(lambda _store: None)
+    assert raised.value.reason is Reason.SHUTTING_DOWN
 
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 600])

@@ -444,3 +444,18 @@ async def _enrolled(stack: Stack, purpose: Purpose, template: bytes) -> str:
     stored = await stack.store_identifier(checked.permit, template=template)
     assert stored.identifier is not None
     return stored.identifier.identifier_id
+
+
+async def test_no_permit_is_bound_to_no_photo_where_the_photo_went_away_meanwhile(
+    stack: Stack, portrait: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stack.policy()
+    await stack.notice()
+    await stack.consent("eileen")
+    uploaded = await stack.upload(portrait)
+    assert uploaded.photo is not None
+    store = stack.tenant.sequencer.store
+    monkeypatch.setattr(store, "fetch_sealed", lambda _record_id: None)
+    with pytest.raises(ConsentryError) as raised:
+        await stack.check(face("eileen", box=Box(1, 1, 9, 9)), photo_id=uploaded.photo.photo_id, want_permit=True)
+    assert raised.value.reason is Reason.DESTROYED

@@ -688,7 +688,7 @@ class _TermEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TermEnd.Value
     TERM_END_PURPOSE_SATISFIED: _TermEnd.ValueType  # 1
     """The purpose is satisfied."""
     TERM_END_ACCOUNT_CLOSED: _TermEnd.ValueType  # 2
-    """The account is closed."""
+    """The account is closed. Refused with NOT_BUILT: nothing records that yet."""
     TERM_END_EMPLOYMENT_ENDED: _TermEnd.ValueType  # 3
     """The employment ends."""
     TERM_END_RELEASE_WITHDRAWN: _TermEnd.ValueType  # 4
@@ -702,7 +702,7 @@ TERM_END_UNSPECIFIED: TermEnd.ValueType  # 0
 TERM_END_PURPOSE_SATISFIED: TermEnd.ValueType  # 1
 """The purpose is satisfied."""
 TERM_END_ACCOUNT_CLOSED: TermEnd.ValueType  # 2
-"""The account is closed."""
+"""The account is closed. Refused with NOT_BUILT: nothing records that yet."""
 TERM_END_EMPLOYMENT_ENDED: TermEnd.ValueType  # 3
 """The employment ends."""
 TERM_END_RELEASE_WITHDRAWN: TermEnd.ValueType  # 4

@@ -328,9 +328,15 @@ class Gate:
         )
 
     def _digest(self, photo_id: str) -> bytes:
-        """A stored photo's SHA-256, kept sealed under the photo's own key; empty for no photo."""
-        blob = self._sequencer.store.fetch_sealed(photo_id) if photo_id else None
-        return b"" if blob is None else self._keys.open(RecordClass.PHOTO, photo_id, photo_id, blob)
+        """A stored photo's SHA-256, kept sealed under the photo's own key.
+
+        Raises:
+            ConsentryError: ``DESTROYED``: it went away since the decision; no permit may be bound to no photo instead.
+        """
+        blob = self._sequencer.store.fetch_sealed(photo_id)
+        if blob is None:
+            raise _destroyed()
+        return self._keys.open(RecordClass.PHOTO, photo_id, photo_id, blob)
 
 
 def _held_photo(book: Book, photo_id: str) -> Photo | None:
@@ -345,12 +351,14 @@ def _held_photo(book: Book, photo_id: str) -> Photo | None:
     if photo is None:
         raise ConsentryError(Reason.NOT_FOUND, "no such photo", field="photo.photo_id")
     if photo.destruction_id:
-        raise ConsentryError(
-            Reason.DESTROYED,
-            "this photo is destroyed or about to be: it serves nothing any more",
-            field="photo.photo_id",
-        )
+        raise _destroyed()
     return photo
+
+
+def _destroyed() -> ConsentryError:
+    return ConsentryError(
+        Reason.DESTROYED, "this photo is destroyed or about to be: it serves nothing any more", field="photo.photo_id"
+    )
 
 
 def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 KEYS_AT_ONCE = 500
 ENTRIES_AT_ONCE = 1_000
+CLOCK_TOLERANCE = timedelta(days=1)
+"""How far back the clock may have been set between a key and its entry."""
 PAUSE_SECONDS = 0.02
 """Between two looks, so that ten million photos do not hold the serving up."""
 
@@ -121,7 +124,7 @@ def _named(store: LedgerStore, keys: list[tuple[str, str, datetime]]) -> set[str
         first = max(0, end - ENTRIES_AT_ONCE)
         entries = store.fetch_entries(first, end - first)
         named.update(photo_id for photo_id, _, _ in keys for data in entries if photo_id.encode() in data)
-        if oldest is not None and parse_time(orjson.loads(entries[0])["time"]) < oldest:
+        if oldest is not None and parse_time(orjson.loads(entries[0])["time"]) < oldest - CLOCK_TOLERANCE:
             break
         end = first
     return named

@@ -143,6 +143,7 @@ class Sequencer:
         self._state: LedgerState | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._writing = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._waiting: deque[_Item[Any]] = deque()
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()
@@ -168,6 +169,7 @@ class Sequencer:
         self._enough.set()
         if self._task is not None:
             await self._task
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         self._thread.shutdown(wait=True)
 
     async def submit(self, command: Callable[[Book], R]) -> R:
@@ -221,15 +223,27 @@ class Sequencer:
         Raises:
             ConsentryError: What the store raised.
         """
-        if self._closing:
-            raise ConsentryError(Reason.SHUTTING_DOWN, "the server is stopping: it goes on after the next start")
-        try:
-            async with self._writing:
+        task = asyncio.create_task(self._run_alone(action), name="ledger-action")
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def _run_alone(self, action: Callable[[LedgerStore], R]) -> R:
+        """Hold the writer until the thread is done, whether or not anybody still waits for it."""
+        async with self._writing:
+            if self._closing:
+                raise ConsentryError(Reason.SHUTTING_DOWN, "the server is stopping: it goes on after the next start")
+            try:
                 return await asyncio.get_running_loop().run_in_executor(self._thread, action, self.store)
-        except ConsentryError as error:
-            if error.reason is Reason.STORAGE_FAILED:
-                self._stop_after(error)
-            raise
+            except ConsentryError as error:
+                if error.reason is Reason.STORAGE_FAILED:
+                    self._stop_after(error)
+                raise
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever went away does not ask for it
 
     async def _serve(self) -> None:
         while True:

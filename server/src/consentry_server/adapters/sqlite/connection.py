@@ -43,10 +43,7 @@ def configure(connection: apsw.Connection, **pragmas: str | int) -> apsw.Connect
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commit or roll back; inside another one, be a part of it."""
-    if connection.in_transaction:
-        yield
-        return
+    """Commit or roll back."""
     with undone_on_error(connection):
         connection.execute("begin immediate")
         yield
