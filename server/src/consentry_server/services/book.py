@@ -1,4 +1,4 @@
-"""The ledger as one command sees it on the writer thread.
+"""The ledger as one command sees it when the writer runs it.
 
 That is everything committed, everything decided before it in the same batch, and what it has itself recorded so far.
 A command that raises leaves nothing behind.
