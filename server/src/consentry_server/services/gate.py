@@ -178,7 +178,7 @@ class Gate:
         # (1) the photo
         photo = _held_photo(book, asked.photo_id)
         request = asked.request if photo is None else _with_source(asked.request, photo)
-        photo_ref = photo.photo_ref if photo is not None else photo_ref
+        photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
         # (2) the decision
         active = book.tenant.packs
         decision = self._decide(book, request, faces)
