@@ -321,6 +321,24 @@ class DeterminationKind(Words):
     """No control of the data by the tenant: Barnett v. Apple, G.T. v. Samsung."""
     LEGAL_PROCESS = auto()
     """A warrant or subpoena of a court of competent jurisdiction."""
+    NECESSARY_FOR_SERVICE = auto()
+    """RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
+    TX_AI_TRAINING = auto()
+    """Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
+    TX_SECURITY = auto()
+    """Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
+    TX_RETENTION_REQUIRED = auto()
+    """Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
+    TX_DEATH_OR_DISAPPEARANCE = auto()
+    """Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
+    CO_STORAGE_UNNECESSARY = auto()
+    """C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
+    WA_OPT_OUT_MECHANISM = auto()
+    """RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
+    WA_SECURITY = auto()
+    """RCW 19.375.020(7), .010(8): a security purpose."""
+    WA_VALID_AUTHORIZATION = auto()
+    """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
 
 
 class ProcessingResult(Words):

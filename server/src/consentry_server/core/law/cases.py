@@ -8,10 +8,11 @@ does everything right: a policy in force, protection in place. It then says what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from consentry_server.core.law.clock import add_period
 from consentry_server.core.record.facts import (
     Delivery,
     Determination,
@@ -93,6 +94,8 @@ class Case:
         request: The operation.
         expected: The outcome the pack must lead to.
         codes: Codes that have to be among the reasons.
+        at: When it is decided, where that is not the day the pack was last looked at.
+        alone: Whether this pack is asked alone, where others would hide what it says.
     """
 
     id: str
@@ -101,16 +104,20 @@ class Case:
     request: OperationRequest
     expected: Outcome
     codes: tuple[str, ...]
+    at: datetime | None
+    alone: bool
     _person: Person
     _changes: dict[str, dict[str, Any]]
+    _more_releases: tuple[dict[str, Any], ...]
     _policy: bool
     _care: bool
     _entity: EntityType
 
     def facts(self, now: datetime, region: str) -> tuple[Face, Tenant]:
         """The case's person and tenant at one moment, in one region."""
-        told = now - timedelta(days=2)
-        signed = now - timedelta(days=1)
+        release = self._changes["release"]
+        signed = _ago(now, release["signed_ago"]) if "signed_ago" in release else now - timedelta(days=1)
+        told = signed - timedelta(days=1)
         notice = self._notice(told)
         face = Face(subject=None)
         if self._person is not Person.UNIDENTIFIED:
@@ -122,13 +129,30 @@ class Case:
                 age_band=about.get("age_band", AgeBand.UNKNOWN),
                 relationship=about.get("relationship", Relationship.UNKNOWN),
                 deliveries=(self._delivery(told, signed),) if released or self._changes["delivery"] else (),
-                releases=(self._release(signed, now),) if released else (),
-                last_interaction=signed,
-                satisfied=(SatisfiedPurpose(self.request.purpose, 8, now),) if about.get("purpose_satisfied") else (),
+                releases=self._releases(signed, now) if released else (),
+                last_interaction=_ago(now, about["idle"]) if "idle" in about else signed,
+                satisfied=self._satisfied(now),
+                employment_ended_at=_ago(now, about["employment_ended_ago"])
+                if "employment_ended_ago" in about
+                else None,
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
         return face, self._tenant(notice, told, now)
+
+    def _satisfied(self, now: datetime) -> tuple[SatisfiedPurpose, ...]:
+        about = self._changes["subject"]
+        if "satisfied_ago" not in about:
+            return ()
+        return (SatisfiedPurpose(self.request.purpose, 9, _ago(now, about["satisfied_ago"])),)
+
+    def _releases(self, signed: datetime, now: datetime) -> tuple[Release, ...]:
+        first = self._release(signed, now, self._changes["release"])
+        more = (
+            replace(self._release(signed, now, said), release_id=f"rel{place}", index=first.index + place)
+            for place, said in enumerate(self._more_releases, 1)
+        )
+        return (first, *more)
 
     def _tenant(self, notice: Notice, told: datetime, now: datetime) -> Tenant:
         policy = RetentionPolicy("retention", 1, 1, told, "https://example.com/retention", _HASH, True, True)
@@ -136,7 +160,7 @@ class Case:
         determination = Determination(
             determination_id="det",
             index=5,
-            time=told,
+            time=_ago(now, said["made_ago"]) if "made_ago" in said else told,
             kind=said.get("kind", DeterminationKind.NONBIOMETRIC),
             operations=frozenset(said.get("operations", ())),
             purposes=frozenset(said.get("purposes", ())),
@@ -196,8 +220,7 @@ class Case:
             representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
         )
 
-    def _release(self, signed: datetime, now: datetime) -> Release:
-        said = self._changes["release"]
+    def _release(self, signed: datetime, now: datetime, said: dict[str, Any]) -> Release:
         role = said.get("signer_role", SignerRole.SELF)
         return Release(
             release_id="rel",
@@ -216,7 +239,7 @@ class Case:
             recipients=frozenset(said.get("recipients", ())),
             scopes=frozenset(said.get("scopes", {ConsentScope.COLLECT})),
             explicit=True,
-            condition_of_employment=False,
+            condition_of_employment=said.get("condition_of_employment", False),
             vouching=Vouching.CALLER_ASSERTED,
             signed_document_sha256=_HASH,
             representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
@@ -224,6 +247,18 @@ class Case:
             withdrawn_at=now - timedelta(hours=1) if said.get("withdrawn") else None,
             withdrawn_index=9 if said.get("withdrawn") else -1,
         )
+
+
+def _ago(now: datetime, period: tuple[int, int]) -> datetime:
+    months, days = period
+    return add_period(now, -months, -days)
+
+
+def _moment(table: Table, key: str) -> datetime:
+    value = table.take(key)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        table.fail(key, "a time with its zone such as 2026-01-01T00:00:00Z is required")
+    return value.astimezone(UTC)
 
 
 def _request(table: Table) -> OperationRequest:
@@ -267,12 +302,20 @@ def _term(table: Table) -> Term | None:
 
 
 def _changes(table: Table, key: str) -> dict[str, Any]:
-    part = table.table(key)
+    return _differences(table.table(key), key)
+
+
+def _differences(part: Table, key: str) -> dict[str, Any]:
     readers: dict[str, Any] = {
         "age_band": lambda k: part.word(k, AgeBand),
+        "satisfied_ago": part.period,
+        "idle": part.period,
+        "employment_ended_ago": part.period,
+        "signed_ago": part.period,
+        "made_ago": part.period,
+        "condition_of_employment": part.flag,
         "relationship": lambda k: part.word(k, Relationship),
         "regions": lambda _k: _regions(part),
-        "purpose_satisfied": part.flag,
         "channel": lambda k: part.word(k, NoticeChannel),
         "after_release": part.flag,
         "says_collected_or_stored": part.flag,
@@ -301,7 +344,7 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
 
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"age_band", "relationship", "regions", "purpose_satisfied"}),
+    "subject": frozenset({"age_band", "relationship", "regions", "satisfied_ago", "idle", "employment_ended_ago"}),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),
     "release": frozenset(
@@ -316,6 +359,8 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "authority_basis",
             "withdrawn",
             "expired",
+            "signed_ago",
+            "condition_of_employment",
         }
     ),
     "determination": frozenset(
@@ -328,6 +373,7 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "about_subject",
             "approved",
             "expired",
+            "made_ago",
         }
     ),
 }
@@ -343,8 +389,11 @@ def read_case(table: Table) -> Case:
         request=_request(table.table("request", required=True)),
         expected=table.word("expect", Outcome),
         codes=table.texts("codes", required=False),
+        at=_moment(table, "at") if "at" in table else None,
+        alone=table.flag("alone", default=False),
         _person=table.word("person", Person),
         _changes={key: _changes(table, key) for key in _CHANGES},
+        _more_releases=tuple(_differences(part, "release") for part in table.tables("more_releases")),
         _policy=table.flag("policy", default=True),
         _care=table.flag("care", default=True),
         _entity=table.word("entity", EntityType) if "entity" in table else EntityType.PRIVATE_ENTITY,

@@ -335,6 +335,8 @@ class _Hearing:
                 self.duties.append(_Duty(row.log, row.text))
         elif status is not Status.SILENT:
             self.outcome = Outcome.ALLOW
+        elif row is not None and row.tag is not None:
+            self.findings = [row.tag, *self._satisfied]
         if regulated:
             self.duties += [self._duty(duty) for duty in self.section.duties]
         text = self._current

@@ -193,6 +193,9 @@ def _codes(rules: tuple[Rule, ...], scope: tuple[ScopeRow, ...], file: Table) ->
         if row.lead is not None and not _CODE.match(row.lead.code):
             file.where = f"scope {row.text.id}"
             file.fail("code", f"{row.lead.code!r} is no code such as GEOMETRY_UNKNOWN")
+        if row.tag is not None and not _CODE.match(row.tag.code):
+            file.where = f"scope {row.text.id}"
+            file.fail("tag", f"{row.tag.code!r} is no code such as PHOTO_DERIVED")
 
 
 def _requirements(file: Table) -> dict[str, Requirement]:

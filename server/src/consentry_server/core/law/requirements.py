@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consentry_server.core.law.circumstances import Question, one_of
 from consentry_server.core.law.clock import add_period
 from consentry_server.core.law.situation import Chain, Situation
+from consentry_server.core.law.states import CHAIN_STATES, PLAIN_STATES
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -269,6 +270,10 @@ def _term_running(s: Situation, c: Chain) -> bool | None:
     return True  # the other two ends have requirements of their own
 
 
+def _term_not_over(s: Situation, c: Chain) -> bool | None:
+    return True if c.notice is not None and c.notice.term is None else _term_running(s, c)
+
+
 def _notice_recipient(s: Situation, c: Chain) -> bool | None:
     return None if c.notice is None else s.request.recipient_id in c.notice.recipients
 
@@ -414,6 +419,7 @@ PLAIN: Final[dict[str, Callable[[Table], Question | Plain | Sought]]] = {
     "tenant.encrypted_in_transit": lambda _: one_of("encrypted_in_transit", _YES),
     "tenant.policy_in_force": lambda _: policy_in_force,
     "tenant.protection_at_least_other_sensitive": lambda _: one_of("protection_at_least_other_sensitive", _YES),
+    **PLAIN_STATES,
 }
 """Every requirement on the operation, the person and the tenant that a pack may name."""
 
@@ -432,6 +438,7 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "notice.covers_category": lambda _: _notice_category,
     "notice.states_term": lambda _: _notice_term,
     "notice.term_running": lambda _: _term_running,
+    "notice.term_not_over": lambda _: _term_not_over,
     "notice.names_recipient": lambda _: _notice_recipient,
     "release.exists": lambda _: _release_exists,
     "release.recorded": lambda _: _release_recorded,
@@ -452,5 +459,6 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "release.not_childs_own": lambda _: _release_not_childs_own,
     "release.age_settled": lambda _: _age_settled,
     "release.authority": lambda _: _release_authority,
+    **CHAIN_STATES,
 }
 """Every chain requirement a pack may name."""

@@ -13,6 +13,7 @@ from consentry_server.core.law.clock import EVENTS, Event
 from consentry_server.core.law.conditions import read_when
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
 from consentry_server.core.law.requirements import CHAIN, PLAIN, Chained, PerIdentifier, Plain, Sought
+from consentry_server.core.law.states import GRANTING
 from consentry_server.core.vocabulary import DataCategory, DeterminationKind, Grade, Operation, Outcome, Words
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Requirement(NamedTuple):
     text: str
     remedy: str
     grants: bool
-    """Whether holding is by itself a legal basis: a recorded determination."""
+    """Whether holding is by itself a legal basis: a recorded determination, or a notice where that is enough."""
 
 
 class PlainCheck(NamedTuple):
@@ -127,6 +128,8 @@ class ScopeRow:
     lead: Finding | None
     """Said first where the answer does not permit."""
     review: Finding | None
+    tag: Finding | None
+    """Said of an operation that this law leaves out, where the answer permits."""
     satisfied: Finding
     log: Obligation
 
@@ -277,7 +280,7 @@ def read_requirement(table: Table) -> Requirement:
         code=table.text("code"),
         text=table.text("text"),
         remedy=table.text("remedy"),
-        grants=name == "tenant.determination",
+        grants=name in GRANTING,
     )
     for key in ("purpose", "purposes", "categories"):
         if name.startswith(("release.", "notice.")) and key in table and table.take(key) is None:
@@ -356,6 +359,11 @@ def read_scope(table: Table, head: Head) -> ScopeRow:
     if "code" in table or status is Status.UNDETERMINED:
         lead = _finding(head, text, table.text("code"), table.text("text"), table.text("remedy"), Outcome.DENY)
         review = replace(lead, outcome=Outcome.REVIEW)
+    tag = None
+    if "tag" in table:
+        if status is not Status.SILENT:
+            table.fail("tag", "only what this law is silent about is tagged")
+        tag = _finding(head, text, table.text("tag"), text.title, "", Outcome.ALLOW)
     nonbiometric = status is Status.NONBIOMETRIC
     row = ScopeRow(
         text=text,
@@ -366,6 +374,7 @@ def read_scope(table: Table, head: Head) -> ScopeRow:
         regime=table.text("regime", required=False),
         lead=lead,
         review=review,
+        tag=tag,
         satisfied=_finding(
             head,
             text,
