@@ -18,6 +18,7 @@ from consentry_server.core.record.facts import (
     Face,
     Notice,
     OperationRequest,
+    OptOut,
     Release,
     RetentionPolicy,
     Subject,
@@ -52,6 +53,8 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from consentry_server.core.law.reading import Table
 
 _HASH: Final = "00" * 32
@@ -68,8 +71,17 @@ _REQUEST_FLAGS: Final = (
     "stored",
     "linked_identity",
     "has_disclosure_evidence",
+    "new_york_city_establishment",
+    "portland_public_accommodation",
 )
 _REQUEST_TEXTS: Final = ("recipient_id", "algorithm_id", "algorithm_version")
+
+
+class OptedOut(Words):
+    """When a case's person asked to limit or to opt out."""
+
+    BEFORE_RELEASE = "BEFORE_RELEASE"
+    AFTER_RELEASE = "AFTER_RELEASE"
 
 
 class Person(Words):
@@ -92,6 +104,7 @@ class Case:
         request: The operation.
         expected: The outcome the pack must lead to.
         codes: Codes that have to be among the reasons.
+        on: The day it is decided; None is the day the pack was last looked at.
     """
 
     id: str
@@ -100,11 +113,13 @@ class Case:
     request: OperationRequest
     expected: Outcome
     codes: tuple[str, ...]
+    on: date | None
     _person: Person
     _changes: dict[str, dict[str, Any]]
     _policy: bool
     _care: bool
     _entity: EntityType
+    _determinations: tuple[dict[str, Any], ...] = ()
 
     def facts(self, now: datetime, region: str) -> tuple[Face, Tenant]:
         """The case's person and tenant at one moment, in one region."""
@@ -123,15 +138,37 @@ class Case:
                 deliveries=(self._delivery(told, signed),) if released or self._changes["delivery"] else (),
                 releases=(self._release(signed, now),) if released else (),
                 last_interaction=signed,
+                opt_outs=self._opt_outs(told, now),
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
         return face, self._tenant(notice, told, now)
 
+    def _opt_outs(self, told: datetime, now: datetime) -> tuple[OptOut, ...]:
+        match self._changes["subject"].get("opted_out"):
+            case OptedOut.BEFORE_RELEASE:
+                return (OptOut(index=2, time=told),)
+            case OptedOut.AFTER_RELEASE:
+                return (OptOut(index=8, time=now - timedelta(hours=1)),)
+        return ()
+
     def _tenant(self, notice: Notice, told: datetime, now: datetime) -> Tenant:
         policy = RetentionPolicy("retention", 1, 1, told, "https://example.com/retention", _HASH, True, True)
         said = self._changes["determination"]
-        determination = Determination(
+        own = {"operations": {self.request.operation}, "purposes": {self.request.purpose}}
+        listed = [self._determination({**own, **each}, told, now) for each in self._determinations]
+        return Tenant(
+            entity_type=self._entity,
+            policies=(policy,) if self._policy else (),
+            determinations=(*([self._determination(said, told, now)] if said else []), *listed),
+            encrypted_at_rest=self._care,
+            encrypted_in_transit=self._care,
+            protection_at_least_other_sensitive=self._care,
+            notices={("notice", 1): notice},
+        )
+
+    def _determination(self, said: dict[str, Any], told: datetime, now: datetime) -> Determination:
+        return Determination(
             determination_id="det",
             index=5,
             time=told,
@@ -145,15 +182,6 @@ class Case:
             decided_by="officer-a",
             approved_by="officer-b" if said.get("approved", True) else "",
             approved_index=6,
-        )
-        return Tenant(
-            entity_type=self._entity,
-            policies=(policy,) if self._policy else (),
-            determinations=(determination,) if said else (),
-            encrypted_at_rest=self._care,
-            encrypted_in_transit=self._care,
-            protection_at_least_other_sensitive=self._care,
-            notices={("notice", 1): notice},
         )
 
     def _notice(self, told: datetime) -> Notice:
@@ -213,8 +241,8 @@ class Case:
             categories=frozenset(said.get("categories", self._categories)),
             recipients=frozenset(said.get("recipients", ())),
             scopes=frozenset(said.get("scopes", {ConsentScope.COLLECT})),
-            explicit=True,
-            condition_of_employment=False,
+            explicit=said.get("explicit", True),
+            condition_of_employment=said.get("condition_of_employment", False),
             vouching=Vouching.CALLER_ASSERTED,
             signed_document_sha256=_HASH,
             representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
@@ -265,7 +293,10 @@ def _term(table: Table) -> Term | None:
 
 
 def _changes(table: Table, key: str) -> dict[str, Any]:
-    part = table.table(key)
+    return _read_changes(table.table(key), key)
+
+
+def _read_changes(part: Table, key: str) -> dict[str, Any]:
     readers: dict[str, Any] = {
         "age_band": lambda k: part.word(k, AgeBand),
         "relationship": lambda k: part.word(k, Relationship),
@@ -283,6 +314,9 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
         "process": lambda k: part.word(k, SignatureProcess),
         "signer_role": lambda k: part.word(k, SignerRole),
         "authority_basis": lambda k: part.word(k, AuthorityBasis),
+        "opted_out": lambda k: part.word(k, OptedOut),
+        "explicit": part.flag,
+        "condition_of_employment": part.flag,
         "withdrawn": part.flag,
         "expired": part.flag,
         "kind": lambda k: part.word(k, DeterminationKind),
@@ -298,7 +332,7 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
 
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"age_band", "relationship", "regions"}),
+    "subject": frozenset({"age_band", "relationship", "regions", "opted_out"}),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),
     "release": frozenset(
@@ -311,6 +345,8 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "process",
             "signer_role",
             "authority_basis",
+            "explicit",
+            "condition_of_employment",
             "withdrawn",
             "expired",
         }
@@ -340,11 +376,13 @@ def read_case(table: Table) -> Case:
         request=_request(table.table("request", required=True)),
         expected=table.word("expect", Outcome),
         codes=table.texts("codes", required=False),
+        on=table.day("on", required=False),
         _person=table.word("person", Person),
         _changes={key: _changes(table, key) for key in _CHANGES},
         _policy=table.flag("policy", default=True),
         _care=table.flag("care", default=True),
         _entity=table.word("entity", EntityType) if "entity" in table else EntityType.PRIVATE_ENTITY,
+        _determinations=tuple(_read_changes(each, "determination") for each in table.tables("determinations")),
     )
     table.done()
     return case
