@@ -19,6 +19,7 @@ from consentry_server.core.record.facts import (
     Face,
     Notice,
     OperationRequest,
+    OptOut,
     Release,
     RetentionPolicy,
     SatisfiedPurpose,
@@ -54,6 +55,8 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from consentry_server.core.law.reading import Table
 
 _HASH: Final = "00" * 32
@@ -70,8 +73,17 @@ _REQUEST_FLAGS: Final = (
     "stored",
     "linked_identity",
     "has_disclosure_evidence",
+    "new_york_city_establishment",
+    "portland_public_accommodation",
 )
 _REQUEST_TEXTS: Final = ("recipient_id", "algorithm_id", "algorithm_version")
+
+
+class OptedOut(Words):
+    """When a case's person asked to limit or to opt out."""
+
+    BEFORE_RELEASE = "BEFORE_RELEASE"
+    AFTER_RELEASE = "AFTER_RELEASE"
 
 
 class Person(Words):
@@ -96,6 +108,7 @@ class Case:
         codes: Codes that have to be among the reasons.
         at: When it is decided, where that is not the day the pack was last looked at.
         alone: Whether this pack is asked alone, where others would hide what it says.
+        on: The day it is decided; None is the day the pack was last looked at.
     """
 
     id: str
@@ -106,12 +119,14 @@ class Case:
     codes: tuple[str, ...]
     at: datetime | None
     alone: bool
+    on: date | None
     _person: Person
     _changes: dict[str, dict[str, Any]]
     _more_releases: tuple[dict[str, Any], ...]
     _policy: bool
     _care: bool
     _entity: EntityType
+    _determinations: tuple[dict[str, Any], ...] = ()
 
     def facts(self, now: datetime, region: str) -> tuple[Face, Tenant]:
         """The case's person and tenant at one moment, in one region."""
@@ -135,6 +150,7 @@ class Case:
                 employment_ended_at=_ago(now, about["employment_ended_ago"])
                 if "employment_ended_ago" in about
                 else None,
+                opt_outs=self._opt_outs(told, now),
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
@@ -154,10 +170,31 @@ class Case:
         )
         return (first, *more)
 
+    def _opt_outs(self, told: datetime, now: datetime) -> tuple[OptOut, ...]:
+        match self._changes["subject"].get("opted_out"):
+            case OptedOut.BEFORE_RELEASE:
+                return (OptOut(index=2, time=told),)
+            case OptedOut.AFTER_RELEASE:
+                return (OptOut(index=8, time=now - timedelta(hours=1)),)
+        return ()
+
     def _tenant(self, notice: Notice, told: datetime, now: datetime) -> Tenant:
         policy = RetentionPolicy("retention", 1, 1, told, "https://example.com/retention", _HASH, True, True)
         said = self._changes["determination"]
-        determination = Determination(
+        own = {"operations": {self.request.operation}, "purposes": {self.request.purpose}}
+        listed = [self._determination({**own, **each}, told, now) for each in self._determinations]
+        return Tenant(
+            entity_type=self._entity,
+            policies=(policy,) if self._policy else (),
+            determinations=(*([self._determination(said, told, now)] if said else []), *listed),
+            encrypted_at_rest=self._care,
+            encrypted_in_transit=self._care,
+            protection_at_least_other_sensitive=self._care,
+            notices={("notice", 1): notice},
+        )
+
+    def _determination(self, said: dict[str, Any], told: datetime, now: datetime) -> Determination:
+        return Determination(
             determination_id="det",
             index=5,
             time=_ago(now, said["made_ago"]) if "made_ago" in said else told,
@@ -171,15 +208,6 @@ class Case:
             decided_by="officer-a",
             approved_by="officer-b" if said.get("approved", True) else "",
             approved_index=6,
-        )
-        return Tenant(
-            entity_type=self._entity,
-            policies=(policy,) if self._policy else (),
-            determinations=(determination,) if said else (),
-            encrypted_at_rest=self._care,
-            encrypted_in_transit=self._care,
-            protection_at_least_other_sensitive=self._care,
-            notices={("notice", 1): notice},
         )
 
     def _notice(self, told: datetime) -> Notice:
@@ -238,7 +266,7 @@ class Case:
             categories=frozenset(said.get("categories", self._categories)),
             recipients=frozenset(said.get("recipients", ())),
             scopes=frozenset(said.get("scopes", {ConsentScope.COLLECT})),
-            explicit=True,
+            explicit=said.get("explicit", True),
             condition_of_employment=said.get("condition_of_employment", False),
             vouching=Vouching.CALLER_ASSERTED,
             signed_document_sha256=_HASH,
@@ -329,6 +357,8 @@ def _differences(part: Table, key: str) -> dict[str, Any]:
         "process": lambda k: part.word(k, SignatureProcess),
         "signer_role": lambda k: part.word(k, SignerRole),
         "authority_basis": lambda k: part.word(k, AuthorityBasis),
+        "opted_out": lambda k: part.word(k, OptedOut),
+        "explicit": part.flag,
         "withdrawn": part.flag,
         "expired": part.flag,
         "kind": lambda k: part.word(k, DeterminationKind),
@@ -344,7 +374,9 @@ def _differences(part: Table, key: str) -> dict[str, Any]:
 
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"age_band", "relationship", "regions", "satisfied_ago", "idle", "employment_ended_ago"}),
+    "subject": frozenset(
+        {"age_band", "relationship", "regions", "satisfied_ago", "idle", "employment_ended_ago", "opted_out"}
+    ),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),
     "release": frozenset(
@@ -357,10 +389,11 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "process",
             "signer_role",
             "authority_basis",
+            "explicit",
+            "condition_of_employment",
             "withdrawn",
             "expired",
             "signed_ago",
-            "condition_of_employment",
         }
     ),
     "determination": frozenset(
@@ -391,12 +424,14 @@ def read_case(table: Table) -> Case:
         codes=table.texts("codes", required=False),
         at=_moment(table, "at") if "at" in table else None,
         alone=table.flag("alone", default=False),
+        on=table.day("on", required=False),
         _person=table.word("person", Person),
         _changes={key: _changes(table, key) for key in _CHANGES},
         _more_releases=tuple(_differences(part, "release") for part in table.tables("more_releases")),
         _policy=table.flag("policy", default=True),
         _care=table.flag("care", default=True),
         _entity=table.word("entity", EntityType) if "entity" in table else EntityType.PRIVATE_ENTITY,
+        _determinations=tuple(_differences(each, "determination") for each in table.tables("determinations")),
     )
     table.done()
     return case

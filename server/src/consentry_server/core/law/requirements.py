@@ -49,6 +49,12 @@ class PerIdentifier(NamedTuple):
     make: Callable[[DataCategory], Chained]
 
 
+class PlainPerIdentifier(NamedTuple):
+    """A plain requirement that is another one for each identifier a scope row names."""
+
+    make: Callable[[DataCategory], Plain]
+
+
 class Sought(NamedTuple):
     """A determination that a rule requires or an exemption rests on.
 
@@ -140,6 +146,46 @@ def _within(months: int, days: int) -> Plain:
 
 def _within_retention(table: Table) -> Plain:
     return _within(*table.period("period", required=True))
+
+
+def _no_sign_of_child(s: Situation) -> bool:
+    return not s.shows_sign_of_child
+
+
+def _not_opted_out(s: Situation) -> bool:
+    subject = s.subject
+    return subject is not None and not any(each.reaches(s.request.purpose) for each in subject.opt_outs)
+
+
+@cache
+def _told(accepted: frozenset[NoticeChannel]) -> PlainPerIdentifier:
+    """Notice without a release: a delivered notice that says it is collected, names it, its purpose and recipient."""
+
+    @cache
+    def make(identifier: DataCategory) -> Plain:
+        named = {identifier, _IMPLIES.get(identifier, identifier)}
+
+        def holds(s: Situation) -> bool:
+            notices = s.moment.tenant.notices
+            for d in () if s.subject is None else s.subject.deliveries:
+                n = notices.get((d.notice_id, d.notice_version))
+                if (
+                    n is not None
+                    and d.channel in accepted
+                    and n.index < d.index
+                    and d.time <= s.now
+                    and n.effective_time <= s.now
+                    and n.says_collected_or_stored
+                    and s.request.purpose in n.purposes
+                    and (not s.request.recipient_id or s.request.recipient_id in n.recipients)
+                    and not named.isdisjoint(n.categories)
+                ):
+                    return True
+            return False
+
+        return holds
+
+    return PlainPerIdentifier(make)
 
 
 def _determination(table: Table) -> Sought:
@@ -271,7 +317,9 @@ def _term_running(s: Situation, c: Chain) -> bool | None:
 
 
 def _term_not_over(s: Situation, c: Chain) -> bool | None:
-    return True if c.notice is not None and c.notice.term is None else _term_running(s, c)
+    if c.notice is not None and c.release is not None and c.notice.term is None:
+        return True
+    return _term_running(s, c)
 
 
 def _notice_recipient(s: Situation, c: Chain) -> bool | None:
@@ -385,6 +433,30 @@ def _age_settled(s: Situation, c: Chain) -> bool | None:
     )
 
 
+def _release_explicit(_s: Situation, c: Chain) -> bool | None:
+    return None if c.release is None else c.release.explicit
+
+
+def _release_unconditional(_s: Situation, c: Chain) -> bool | None:
+    r = c.release
+    return None if r is None else not r.condition_of_employment and r.form is not _EMPLOYMENT_RELEASE
+
+
+def _release_after_opt_out(s: Situation, c: Chain) -> bool | None:
+    release = c.release
+    if release is None or s.subject is None:
+        return None
+    for each in s.subject.opt_outs:  # noqa: SIM110 - a generator costs more than what it iterates over
+        if each.reaches(s.request.purpose) and each.ends(release):
+            return False
+    return True
+
+
+def _release_by_parent(_s: Situation, c: Chain) -> bool | None:
+    r = c.release
+    return None if r is None else bool(r.representative_ref) and r.authority_basis in _OVER_CHILD
+
+
 def _release_authority(s: Situation, c: Chain) -> bool | None:
     r = c.release
     if r is None:
@@ -403,10 +475,13 @@ def _midnight(table: Table, key: str) -> datetime:
     return datetime.combine(day if day is not None else date.max, time(), tzinfo=UTC)
 
 
-PLAIN: Final[dict[str, Callable[[Table], Question | Plain | Sought]]] = {
+PLAIN: Final[dict[str, Callable[[Table], Question | Plain | PlainPerIdentifier | Sought]]] = {
     "never": lambda _: Question(lambda _c: False, frozenset()),
     "person.identified": lambda _: one_of("named", _YES),
     "person.linked": lambda _: _LINKED,
+    "person.no_sign_of_child": lambda _: _no_sign_of_child,
+    "person.not_opted_out": lambda _: _not_opted_out,
+    "person.told": lambda table: _told(table.words("channels", NoticeChannel)),
     "record.within_retention": _within_retention,
     "request.category_in": _category_in,
     "request.consideration_none": lambda _: one_of("consideration", frozenset({Consideration.NONE})),
@@ -459,6 +534,13 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "release.not_childs_own": lambda _: _release_not_childs_own,
     "release.age_settled": lambda _: _age_settled,
     "release.authority": lambda _: _release_authority,
+    "release.by_parent": lambda _: _release_by_parent,
+    "release.explicit": lambda _: _release_explicit,
+    "release.unconditional": lambda _: _release_unconditional,
+    "release.after_opt_out": lambda _: _release_after_opt_out,
     **CHAIN_STATES,
 }
 """Every chain requirement a pack may name."""
+
+GRANTING: Final = frozenset({"tenant.determination", "person.told"})
+"""Plain requirements that, as one of several ways to satisfy a rule, are by themselves a legal basis."""

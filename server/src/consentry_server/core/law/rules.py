@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consentry_server.core.law.clock import EVENTS, Event
 from consentry_server.core.law.conditions import read_when
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
-from consentry_server.core.law.requirements import CHAIN, PLAIN, Chained, PerIdentifier, Plain, Sought
-from consentry_server.core.law.states import GRANTING
+from consentry_server.core.law.requirements import (
+    CHAIN,
+    GRANTING,
+    PLAIN,
+    Chained,
+    PerIdentifier,
+    Plain,
+    PlainPerIdentifier,
+    Sought,
+)
 from consentry_server.core.vocabulary import DataCategory, DeterminationKind, Grade, Operation, Outcome, Words
 
 if TYPE_CHECKING:
@@ -58,19 +66,19 @@ class RuleText:
 class Requirement(NamedTuple):
     """One named requirement of a pack; exactly one of the first two is set."""
 
-    plain: Question | Plain | Sought | None
+    plain: Question | Plain | PlainPerIdentifier | Sought | None
     chained: Chained | PerIdentifier | None
     code: str
     text: str
     remedy: str
     grants: bool
-    """Whether holding is by itself a legal basis: a recorded determination, or a notice where that is enough."""
+    """Whether holding is by itself a legal basis: a recorded determination, or a notice where no consent is asked."""
 
 
 class PlainCheck(NamedTuple):
     """A plain requirement of one rule, with what to say where it fails."""
 
-    asks: Question | Plain | Sought
+    asks: Question | Plain | PlainPerIdentifier | Sought
     failed: Finding
     review: Finding
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry_server.core.law.clock import add_period
 from consentry_server.core.law.endings import found_unnecessary_at, outlives_employment, purpose_ended_at
-from consentry_server.core.vocabulary import ConsentScope, NoticeChannel, Purpose, Relationship, ReleaseForm
+from consentry_server.core.vocabulary import ConsentScope, Purpose, Relationship, ReleaseForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,31 +22,6 @@ if TYPE_CHECKING:
     Chained = Callable[[Situation, Chain], "bool | None"]
 
 _EMPLOYMENT_RELEASE: Final = ReleaseForm.EMPLOYMENT_RELEASE
-
-
-@cache
-def _told(channels: frozenset[NoticeChannel]) -> Plain:
-    """A notice that names the purpose and the category reached the person; no consent is asked for."""
-
-    def holds(s: Situation) -> bool:
-        subject, request, notices = s.subject, s.request, s.moment.tenant.notices
-        for delivery in () if subject is None else subject.deliveries:
-            notice = notices.get((delivery.notice_id, delivery.notice_version))
-            if (
-                notice is not None
-                and delivery.channel in channels
-                and notice.index < delivery.index
-                and delivery.time <= s.now
-                and delivery.occurred_at <= s.now
-                and notice.effective_time <= s.now
-                and notice.says_collected_or_stored is True
-                and request.purpose in notice.purposes
-                and request.category in notice.categories
-            ):
-                return True
-        return False
-
-    return holds
 
 
 @cache
@@ -110,7 +85,6 @@ def _period(make: Callable[[int, int], Any]) -> Callable[[Table], Any]:
 
 PLAIN_STATES: Final[dict[str, Callable[[Table], Plain]]] = {
     "person.relationship_in": lambda table: _relationship_in(table.words("relationships", Relationship)),
-    "person.told": lambda table: _told(table.words("channels", NoticeChannel)),
     "record.purpose_ended_within": _period(_ended_within),
 }
 """On the person and what is on record."""
@@ -123,6 +97,3 @@ CHAIN_STATES: Final[dict[str, Callable[[Table], Chained]]] = {
     "release.without_scopes": lambda table: _without_scopes(table.words("scopes", ConsentScope)),
 }
 """On one release with its delivery and notice."""
-
-GRANTING: Final = frozenset({"tenant.determination", "person.told"})
-"""Plain requirements that are by themselves a legal basis."""
