@@ -989,23 +989,23 @@ class _DeterminationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Det
     """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
     DETERMINATION_KIND_LEGAL_PROCESS: _DeterminationKind.ValueType  # 8
     """A warrant or subpoena of a court of competent jurisdiction."""
-    DETERMINATION_KIND_NECESSARY_FOR_SERVICE: _DeterminationKind.ValueType  # 20
+    DETERMINATION_KIND_NECESSARY_FOR_SERVICE: _DeterminationKind.ValueType  # 9
     """RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
-    DETERMINATION_KIND_TX_AI_TRAINING: _DeterminationKind.ValueType  # 21
+    DETERMINATION_KIND_TX_AI_TRAINING: _DeterminationKind.ValueType  # 10
     """Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
-    DETERMINATION_KIND_TX_SECURITY: _DeterminationKind.ValueType  # 22
+    DETERMINATION_KIND_TX_SECURITY: _DeterminationKind.ValueType  # 11
     """Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
-    DETERMINATION_KIND_TX_RETENTION_REQUIRED: _DeterminationKind.ValueType  # 23
+    DETERMINATION_KIND_TX_RETENTION_REQUIRED: _DeterminationKind.ValueType  # 12
     """Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
-    DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: _DeterminationKind.ValueType  # 24
+    DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: _DeterminationKind.ValueType  # 13
     """Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
-    DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: _DeterminationKind.ValueType  # 25
+    DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: _DeterminationKind.ValueType  # 14
     """C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
-    DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: _DeterminationKind.ValueType  # 26
+    DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: _DeterminationKind.ValueType  # 15
     """RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
-    DETERMINATION_KIND_WA_SECURITY: _DeterminationKind.ValueType  # 27
+    DETERMINATION_KIND_WA_SECURITY: _DeterminationKind.ValueType  # 16
     """RCW 19.375.020(7), .010(8): a security purpose."""
-    DETERMINATION_KIND_WA_VALID_AUTHORIZATION: _DeterminationKind.ValueType  # 28
+    DETERMINATION_KIND_WA_VALID_AUTHORIZATION: _DeterminationKind.ValueType  # 17
     """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
 
 class DeterminationKind(_DeterminationKind, metaclass=_DeterminationKindEnumTypeWrapper):
@@ -1029,23 +1029,23 @@ DETERMINATION_KIND_ON_DEVICE: DeterminationKind.ValueType  # 7
 """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
 DETERMINATION_KIND_LEGAL_PROCESS: DeterminationKind.ValueType  # 8
 """A warrant or subpoena of a court of competent jurisdiction."""
-DETERMINATION_KIND_NECESSARY_FOR_SERVICE: DeterminationKind.ValueType  # 20
+DETERMINATION_KIND_NECESSARY_FOR_SERVICE: DeterminationKind.ValueType  # 9
 """RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
-DETERMINATION_KIND_TX_AI_TRAINING: DeterminationKind.ValueType  # 21
+DETERMINATION_KIND_TX_AI_TRAINING: DeterminationKind.ValueType  # 10
 """Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
-DETERMINATION_KIND_TX_SECURITY: DeterminationKind.ValueType  # 22
+DETERMINATION_KIND_TX_SECURITY: DeterminationKind.ValueType  # 11
 """Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
-DETERMINATION_KIND_TX_RETENTION_REQUIRED: DeterminationKind.ValueType  # 23
+DETERMINATION_KIND_TX_RETENTION_REQUIRED: DeterminationKind.ValueType  # 12
 """Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
-DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: DeterminationKind.ValueType  # 24
+DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: DeterminationKind.ValueType  # 13
 """Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
-DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: DeterminationKind.ValueType  # 25
+DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: DeterminationKind.ValueType  # 14
 """C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
-DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: DeterminationKind.ValueType  # 26
+DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: DeterminationKind.ValueType  # 15
 """RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
-DETERMINATION_KIND_WA_SECURITY: DeterminationKind.ValueType  # 27
+DETERMINATION_KIND_WA_SECURITY: DeterminationKind.ValueType  # 16
 """RCW 19.375.020(7), .010(8): a security purpose."""
-DETERMINATION_KIND_WA_VALID_AUTHORIZATION: DeterminationKind.ValueType  # 28
+DETERMINATION_KIND_WA_VALID_AUTHORIZATION: DeterminationKind.ValueType  # 17
 """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
 Global___DeterminationKind: _TypeAlias = DeterminationKind  # noqa: Y015
 

@@ -54,9 +54,20 @@ def _relationship_in(wanted: frozenset[Relationship]) -> Plain:
     return lambda s: s.subject is not None and s.subject.relationship in wanted
 
 
+def _is_released(s: Situation) -> bool:
+    """Whether some release plainly carries the purpose: the usual case, answered first."""
+    for release in () if s.subject is None else s.subject.releases:
+        if release.withdrawn_at is None and release.expires_at is None and s.request.purpose in release.purposes:
+            return True
+    return False
+
+
 @cache
 def _ended_within(months: int, days: int) -> Plain:
     def holds(s: Situation) -> bool:
+        subject = s.subject
+        if subject is None or (not subject.satisfied and _is_released(s)):
+            return True
         ended = purpose_ended_at(s)
         return ended is None or s.now < add_period(ended, months, days)
 
@@ -94,7 +105,7 @@ def _still_necessary(months: int, days: int) -> Chained:
     def holds(s: Situation, c: Chain) -> bool | None:
         if c.release is None:
             return None
-        found = found_unnecessary_at(s, c.release)
+        found = found_unnecessary_at(s, c.release) if s.moment.tenant.determinations else None
         return found is None or s.now < add_period(found, months, days)
 
     return holds
