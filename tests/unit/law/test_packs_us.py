@@ -401,8 +401,7 @@ def unnecessary(**changes: Any) -> Any:
 
 def test_colorado_takes_the_earliest_of_three_dates() -> None:
     """C.R.S. 6-1-1314(2)(A) to (C)."""
-    open_ended = {"releases": (make_release(),)}
-    assert destroy_by(kept(COLORADO, CO, tenant=OPEN, **open_ended)) == datetime(2028, 11, 13, 12, tzinfo=UTC)
+    assert destroy_by(kept(COLORADO, CO, tenant=OPEN)) == datetime(2028, 11, 13, 12, tzinfo=UTC)
     assert destroy_by(kept(COLORADO, CO, tenant=unnecessary())) == NOW - days(5) + days(45)
     assert destroy_by(kept(COLORADO, CO)) == NOW - days(10) + days(365)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry_server.core.law.clock import add_period
 from consentry_server.core.law.endings import found_unnecessary_at, outlives_employment, purpose_ended_at
-from consentry_server.core.vocabulary import ConsentScope, NoticeChannel, Purpose, Relationship, ReleaseForm
+from consentry_server.core.vocabulary import ConsentScope, NoticeChannel, Purpose, ReleaseForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,11 +47,6 @@ def _told(channels: frozenset[NoticeChannel]) -> Plain:
         return False
 
     return holds
-
-
-@cache
-def _relationship_in(wanted: frozenset[Relationship]) -> Plain:
-    return lambda s: s.subject is not None and s.subject.relationship in wanted
 
 
 def _is_released(s: Situation) -> bool:
@@ -120,7 +115,6 @@ def _period(make: Callable[[int, int], Any]) -> Callable[[Table], Any]:
 
 
 PLAIN_STATES: Final[dict[str, Callable[[Table], Plain]]] = {
-    "person.relationship_in": lambda table: _relationship_in(table.words("relationships", Relationship)),
     "person.told": lambda table: _told(table.words("channels", NoticeChannel)),
     "record.purpose_ended_within": _period(_ended_within),
 }
