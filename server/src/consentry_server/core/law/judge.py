@@ -443,8 +443,13 @@ _EARLIEST_COUNTS: Final = frozenset({ObligationKind.DESTROY_BY, ObligationKind.R
 
 
 def _never_earliest(counts: Sequence[_Count]) -> set[_Count]:
-    """Of the dates of duties of one kind those that never count: a shorter period runs from the same event."""
-    return {
+    """Of the dates of duties of one kind those that never count.
+
+    A shorter period runs from the same event; or the event gives no date before it is recorded, and then nothing is
+    permitted any more.
+    """
+    undated = {count for count in counts if count.event is EVENTS[Event.PURPOSE_SATISFIED]}
+    return undated | {
         longer
         for longer in counts
         for other in counts
