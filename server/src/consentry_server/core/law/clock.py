@@ -83,7 +83,7 @@ def _purpose_satisfied(_s: Situation, _c: Chain) -> datetime | None:
 
 
 def _found_unnecessary(s: Situation, c: Chain) -> datetime | None:
-    return found_unnecessary_at(s, c.release)
+    return found_unnecessary_at(s, c.release) if s.moment.tenant.determinations else None
 
 
 EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {

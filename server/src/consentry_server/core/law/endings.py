@@ -28,26 +28,25 @@ def purpose_ended_at(s: Situation) -> datetime | None:
     Returns:
         The time; None while a release carries the purpose, and where nothing says that it ever began.
     """
-    subject, purpose = s.subject, s.request.purpose
+    subject, purpose, now = s.subject, s.request.purpose, s.now
     if subject is None:
         return None
-    ends: list[datetime] = [each.time for each in subject.satisfied if each.purpose is purpose]
+    satisfied = [each for each in subject.satisfied if each.purpose is purpose] if subject.satisfied else ()
+    ends = [each.time for each in satisfied]
     for release in subject.releases:
-        if purpose in release.purposes:
-            end = _ended_at(release, subject, s)
-            if end is None:
-                return None
-            ends.append(end)
+        if purpose not in release.purposes:
+            continue
+        end = release.withdrawn_at
+        expires = release.expires_at
+        if expires is not None and expires <= now and (end is None or expires < end):
+            end = expires
+        for each in satisfied:
+            if each.ends(release) and (end is None or each.time < end):
+                end = each.time
+        if end is None:
+            return None
+        ends.append(end)
     return max(ends, default=None)
-
-
-def _ended_at(release: Release, subject: Subject, s: Situation) -> datetime | None:
-    ends = [each.time for each in subject.satisfied if each.purpose is s.request.purpose and each.ends(release)]
-    if release.withdrawn_at is not None:
-        ends.append(release.withdrawn_at)
-    if release.expires_at is not None and release.expires_at <= s.now:
-        ends.append(release.expires_at)
-    return min(ends, default=None)
 
 
 def outlives_employment(release: Release, subject: Subject) -> bool:

@@ -149,7 +149,9 @@ class Lookup:
             place = self._places[where] = self._place(regions_of(request, face, self._unknown_regions))
         key: tuple[object, ...] = (place.coverage, subject is not None, face.known_by is not _NOT_KNOWN)
         if self._by_person:
-            key = (*key, age_of(face), Relationship.UNKNOWN if subject is None else subject.relationship)
+            key = (*key, face.age_band)
+            if subject is not None:
+                key = (*key, subject.age_band, subject.relationship)
         plan = docket.plans.get(key)
         if plan is None:
             self._take_room()

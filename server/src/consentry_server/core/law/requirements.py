@@ -132,6 +132,8 @@ def policy_in_force(s: Situation) -> bool:
 
 @cache
 def _within(months: int, days: int) -> Plain:
+    at_least = timedelta(days=28 * months + days)  # no month is shorter: what is within this needs no calendar
+
     def holds(s: Situation) -> bool:
         subject = s.subject
         since = s.request.captured_at if subject is None or subject.last_interaction is None else None
@@ -139,7 +141,9 @@ def _within(months: int, days: int) -> Plain:
             since = subject.last_interaction
         elif subject is not None and since is None:
             since = max((release.time for release in subject.releases), default=None)
-        return since is not None and s.now < add_period(min(since, s.now), months, days)
+        if since is None:
+            return False
+        return s.now - since < at_least or s.now < add_period(since, months, days)
 
     return holds
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry_server.core.law.clock import add_period
 from consentry_server.core.law.endings import found_unnecessary_at, outlives_employment, purpose_ended_at
-from consentry_server.core.vocabulary import ConsentScope, Purpose, Relationship, ReleaseForm
+from consentry_server.core.vocabulary import ConsentScope, Purpose, ReleaseForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 _EMPLOYMENT_RELEASE: Final = ReleaseForm.EMPLOYMENT_RELEASE
 
 
-@cache
-def _relationship_in(wanted: frozenset[Relationship]) -> Plain:
-    return lambda s: s.subject is not None and s.subject.relationship in wanted
+def _is_released(s: Situation) -> bool:
+    """Whether some release plainly carries the purpose: the usual case, answered first."""
+    for release in () if s.subject is None else s.subject.releases:
+        if release.withdrawn_at is None and release.expires_at is None and s.request.purpose in release.purposes:
+            return True
+    return False
 
 
 @cache
 def _ended_within(months: int, days: int) -> Plain:
     def holds(s: Situation) -> bool:
+        subject = s.subject
+        if subject is None or (not subject.satisfied and _is_released(s)):
+            return True
         ended = purpose_ended_at(s)
         return ended is None or s.now < add_period(ended, months, days)
 
@@ -69,7 +75,7 @@ def _still_necessary(months: int, days: int) -> Chained:
     def holds(s: Situation, c: Chain) -> bool | None:
         if c.release is None:
             return None
-        found = found_unnecessary_at(s, c.release)
+        found = found_unnecessary_at(s, c.release) if s.moment.tenant.determinations else None
         return found is None or s.now < add_period(found, months, days)
 
     return holds
@@ -84,7 +90,6 @@ def _period(make: Callable[[int, int], Any]) -> Callable[[Table], Any]:
 
 
 PLAIN_STATES: Final[dict[str, Callable[[Table], Plain]]] = {
-    "person.relationship_in": lambda table: _relationship_in(table.words("relationships", Relationship)),
     "record.purpose_ended_within": _period(_ended_within),
 }
 """On the person and what is on record."""
