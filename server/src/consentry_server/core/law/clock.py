@@ -40,6 +40,8 @@ def add_period(start: datetime, months: int, days: int) -> datetime:
     A day that the target month lacks becomes its last day: three years after 29 February is 28 February, which is
     the earlier and therefore the safer date. What lies beyond the calendar is its last moment.
     """
+    if start.tzinfo is not UTC:
+        start = start.astimezone(UTC)
     month = start.month - 1 + months
     year = start.year + month // _MONTHS
     if year > _LAST_MOMENT.year:
