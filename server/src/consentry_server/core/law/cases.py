@@ -103,7 +103,7 @@ class Case:
         title: One plain sentence.
         request: The operation.
         expected: The outcome the pack must lead to.
-        codes: Codes that have to be among the reasons.
+        codes: Codes, or ids of rules, that have to be among the reasons.
         on: The day it is decided; None is the day the pack was last looked at.
     """
 
