@@ -52,7 +52,11 @@ STEPS = [
     ("other-photo", "REFUSED", ["PERMIT_MISMATCH"]),
     ("no-face", "ALLOW", ["SATISFIED"]),
     ("hash-image", "ALLOW_NONBIOMETRIC", ["NOT_BIOMETRIC"]),
-    ("hash-unknown", "REVIEW", ["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN"]),
+    (
+        "hash-unknown",
+        "REVIEW",
+        ["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"],
+    ),
     ("withdraw", "RECORDED", []),
     ("permit-after-withdrawal", "REFUSED", ["BASIS_GONE"]),
     ("template-after-withdrawal", "REFUSED", ["DESTROYED"]),
