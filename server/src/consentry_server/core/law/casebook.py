@@ -27,7 +27,7 @@ class CaseResult:
         title: One plain sentence.
         expected: What the pack says has to come out.
         got: What came out.
-        missing_codes: Codes that should have been among the reasons and are not.
+        missing_codes: Codes and ids of rules that should have been among the reasons and are not.
     """
 
     pack_id: str
@@ -58,7 +58,7 @@ def run_cases(pack: Pack, packs: Sequence[Pack]) -> tuple[CaseResult, ...]:
         asked = (pack,) if case.alone else packs
         face, tenant = case.facts(now, region)
         decision = decide(case.request, (face,), tenant, asked, now=now, unknown_regions=frozenset({region}))
-        said = {reason.code for reason in decision.reasons}
+        said = {said for reason in decision.reasons for said in (reason.code, reason.rule_id)}
         results.append(
             CaseResult(
                 pack_id=pack.id,

@@ -105,7 +105,7 @@ class Case:
         title: One plain sentence.
         request: The operation.
         expected: The outcome the pack must lead to.
-        codes: Codes that have to be among the reasons.
+        codes: Codes, or ids of rules, that have to be among the reasons.
         at: When it is decided, where that is not the day the pack was last looked at.
         alone: Whether this pack is asked alone, where others would hide what it says.
         on: The day it is decided; None is the day the pack was last looked at.

@@ -177,7 +177,7 @@ def run_casebook(book: Casebook, packs: Sequence[Pack]) -> tuple[Finding, ...]:
 
 def _find(row: Row, question: Question, region: str, packs: Sequence[Pack], noon: datetime) -> Finding:
     decision = _decide(question, region, packs, noon)
-    said = {reason.code for reason in decision.reasons}
+    said = {said for reason in decision.reasons for said in (reason.code, reason.rule_id)}
     missing = [code for face in question.faces for code in face.codes if code not in said]
     if question.destroy_by is not None:
         wanted = add_period(noon + _SIGNED, *question.destroy_by)

@@ -196,6 +196,21 @@ def _determination(table: Table) -> Sought:
     return Sought(table.word("kind", DeterminationKind), about_subject=table.flag("about_subject", default=False))
 
 
+_sorted: tuple[tuple[Determination, ...], dict[DeterminationKind, list[Determination]]] = ((), {})
+"""The determinations last asked about, by their kind: a tenant's are the same tuple until one more is recorded."""
+
+
+def _of_kinds(determinations: tuple[Determination, ...]) -> dict[DeterminationKind, list[Determination]]:
+    global _sorted  # noqa: PLW0603 - made of the argument alone, and put in place whole: it is no state
+    known, by_kind = _sorted
+    if known is not determinations:
+        by_kind = {}
+        for each in determinations:
+            by_kind.setdefault(each.kind, []).append(each)
+        _sorted = (determinations, by_kind)
+    return by_kind
+
+
 def match_determination(s: Situation, sought: Sought) -> Determination | None:
     """The recorded determination that covers this situation, or None.
 
@@ -204,9 +219,13 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
     3. Where it names a person, this is that person, and it is known how the caller knows; some uses need one named.
     4. Where it names an algorithm, the request's algorithm and version are exactly those; some uses need one named.
     """
-    request, person = s.request, s.person
-    for found in s.moment.tenant.determinations:
-        if found.kind is not sought.kind or not found.active or not found.time <= s.now < found.expires_at:  # (1)
+    request = s.request
+    of_kind = _of_kinds(s.moment.tenant.determinations).get(sought.kind)
+    if of_kind is None:
+        return None
+    person = s.person
+    for found in of_kind:
+        if not found.active or not found.time <= s.now < found.expires_at:  # (1)
             continue
         if request.operation not in found.operations and (found.operations or not sought.entity_wide):  # (2)
             continue
