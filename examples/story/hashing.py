@@ -47,6 +47,6 @@ def whole_images(scene: Scene) -> None:
         "HASH_IMAGE with a vendor's algorithm that nobody could say anything about",
         decided(decision, "Unknown is not no. No permit is given before a person has determined it."),
         outcome="REVIEW",
-        codes=["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN"],
+        codes=["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"],
     )
     story.require(holds=not decision.permit, what="a permit was given")

@@ -97,6 +97,7 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
     ("withdraw_release", ("alice",), "WithdrawRelease"),
     ("record_interaction", ("alice",), "RecordInteraction"),
     ("record_purpose_satisfied", ("alice", [Purpose.TAGGING]), "RecordPurposeSatisfied"),
+    ("record_opt_out", ("alice", [Purpose.TAGGING]), "RecordOptOut"),
     ("record_determination", (DETERMINATION,), "RecordDetermination"),
     ("approve_determination", ("det_1",), "RecordDetermination"),
     ("get_subject", ("alice",), "GetSubject"),

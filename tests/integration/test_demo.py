@@ -27,7 +27,7 @@ from face_tagger import vision
 ROOT = Path(__file__).parents[2]
 PHOTOS = ("portrait.jpg", "two-people.jpg", "no-face.jpg")
 DECISIONS = ("ALLOW", "ALLOW_NONBIOMETRIC", "REVIEW", "DENY")
-UNIDENTIFIED = ["FACE_UNIDENTIFIED", "REGION_NOT_COVERED"]
+UNIDENTIFIED = ["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING", "REGION_NOT_COVERED"]
 STEPS = [
     ("upload-before-policy", "DENY", ["POLICY_MISSING"]),
     ("publish-policy", "RECORDED", []),
@@ -52,7 +52,11 @@ STEPS = [
     ("other-photo", "REFUSED", ["PERMIT_MISMATCH"]),
     ("no-face", "ALLOW", ["SATISFIED"]),
     ("hash-image", "ALLOW_NONBIOMETRIC", ["NOT_BIOMETRIC"]),
-    ("hash-unknown", "REVIEW", ["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN"]),
+    (
+        "hash-unknown",
+        "REVIEW",
+        ["FACE_UNIDENTIFIED", "GEOMETRY_UNKNOWN", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"],
+    ),
     ("withdraw", "RECORDED", []),
     ("permit-after-withdrawal", "REFUSED", ["BASIS_GONE"]),
     ("template-after-withdrawal", "REFUSED", ["DESTROYED"]),

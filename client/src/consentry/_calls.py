@@ -327,6 +327,24 @@ def record_purpose_satisfied(
     return Call("RegistryService", "RecordPurposeSatisfied", request, same)
 
 
+def record_opt_out(
+    subject_id: str,
+    purposes: Sequence[Purpose] = (),
+    *,
+    occur_time: datetime | None = None,
+    request_id: str = "",
+) -> Call[registry_service_pb2.RecordOptOutResponse]:
+    """Record that a person asked to limit or to opt out; no purposes means all of them."""
+    request = fill(
+        registry_service_pb2.RecordOptOutRequest(),
+        request_id=request_id or new_request_id(),
+        subject_id=subject_id,
+        purposes=purposes,
+        occur_time=occur_time,
+    )
+    return Call("RegistryService", "RecordOptOut", request, same)
+
+
 def record_determination(
     determination: inputs.Determination, *, request_id: str = ""
 ) -> Call[registry_service_pb2.RecordDeterminationResponse]:

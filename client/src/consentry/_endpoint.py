@@ -46,6 +46,7 @@ RETRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "WithdrawRelease",
             "RecordInteraction",
             "RecordPurposeSatisfied",
+            "RecordOptOut",
             "RecordDetermination",
             "GetSubject",
         ),

@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_evidence, cli_read, cli_tiles, config, logs
+from consentry_server import cli_anchors, cli_audit, cli_cases, cli_evidence, cli_read, cli_tiles, config, logs
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -60,6 +60,9 @@ cli_audit.app.add_typer(cli_read.app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 app.command("evidence")(cli_evidence.export_evidence)
+law = typer.Typer(help="The law as this build has it: its cases.", no_args_is_help=True, rich_markup_mode=None)
+law.command("test")(cli_cases.run)
+app.add_typer(law, name="law")
 _messages = Console(stderr=True, highlight=False)
 
 State = Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)]

@@ -86,7 +86,6 @@ CHECK: list[Case] = [
     (put(source__capture_time=Timestamp(seconds=1, nanos=-1)), INVALID, "source.capture_time"),
     (put(source__capture_time=Timestamp(seconds=2**63 - 1)), INVALID, "source.capture_time"),
     (put(source__capture_regions=["Illinois"]), UNKNOWN, "source.capture_regions[0]"),
-    (put(source__venue__portland_public_accommodation=False), NOT_BUILT, "source.venue"),
     (put(recipient_id="Acme Cloud"), INVALID, "recipient_id"),
     (put(operation=v.OPERATION_DISCLOSE), REQUIRED, "recipient_id"),
     (put(operation=v.OPERATION_SELL), REQUIRED, "recipient_id"),

@@ -22,6 +22,7 @@ from consentry.v1 import (
 from consentry.v1 import vocabulary_pb2 as v
 from consentry_server.adapters.grpc.identity import set_caller
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.tenant import bundled_packs
 from tests.support.stack import COLLECTOR, OFFICER, PROCESSOR, SECOND_OFFICER
 from tests.unit.grpc import samples
 from tests.unit.grpc.conftest import Servicers
@@ -56,7 +57,7 @@ async def test_the_main_job(servicers: Servicers, portrait: bytes) -> None:
     assert decision.outcome == v.OUTCOME_ALLOW
     assert decision.decision_id.startswith(f"dec_{decision.entry.index}_")
     assert decision.faces[0].release_ids == [released.release.release_id]
-    assert {pack.pack_id for pack in decision.packs} == {"us-il-bipa", "house-base"}
+    assert {pack.pack_id for pack in decision.packs} == {pack.id for pack, _ in bundled_packs()}
     assert len(decision.packs[0].sha256) == 32
     assert decision.expire_time.seconds - decision.check_time.seconds == 60
     assert checked.permit

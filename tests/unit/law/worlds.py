@@ -333,9 +333,11 @@ def determinations(draw: st.DrawFn, request: OperationRequest) -> Determination:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, regions: frozenset[str] = ILLINOIS) -> World:
-    """A world that is mostly right."""
-    request = draw(requests())
+def worlds(
+    draw: st.DrawFn, regions: frozenset[str] = ILLINOIS, asked: st.SearchStrategy[OperationRequest] | None = None
+) -> World:
+    """A world that is mostly right for a request."""
+    request = draw(requests() if asked is None else asked)
     purposes = frozenset({request.purpose})
     notices = [
         make_notice(

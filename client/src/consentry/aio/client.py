@@ -124,6 +124,7 @@ class Client(BaseClient):
     withdraw_release = _method(_calls.withdraw_release)
     record_interaction = _method(_calls.record_interaction)
     record_purpose_satisfied = _method(_calls.record_purpose_satisfied)
+    record_opt_out = _method(_calls.record_opt_out)
     record_determination = _method(_calls.record_determination)
     approve_determination = _method(_calls.approve_determination)
     get_subject = _method(_calls.get_subject)

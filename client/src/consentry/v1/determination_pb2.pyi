@@ -96,7 +96,9 @@ class Determination(_message.Message):
     recipient_id: _builtins.str
     """The recipient it is about, a slug. Empty: any that the operation permits."""
     contract_id: _builtins.str
-    """The contract or order it rests on, a slug. Required for DETERMINATION_KIND_GOVERNMENT_CONTRACTOR and LEGAL_PROCESS."""
+    """The contract, order or document it rests on, a slug. Required for DETERMINATION_KIND_GOVERNMENT_CONTRACTOR,
+    LEGAL_PROCESS and TX_RETENTION_REQUIRED.
+    """
     authority: _builtins.str
     """The authority relied on, in words, at most 4,000 characters. Required. Sealed."""
     evidence_reference: _builtins.str

@@ -182,7 +182,9 @@ Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
 class Venue(_message.Message):
-    """Facts of a venue. Absent means unknown, which is not no."""
+    """Facts of a venue. Absent means unknown, which is not no: nothing is concluded from it, neither that a city's law
+    applies nor that it does not. A venue that is one places the operation in its state beside every other region.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -704,6 +704,74 @@ class RecordPurposeSatisfiedResponse(_message.Message):
 Global___RecordPurposeSatisfiedResponse: _TypeAlias = RecordPurposeSatisfiedResponse  # noqa: Y015
 
 @_typing.final
+class RecordOptOutRequest(_message.Message):
+    """A person's request to limit or to opt out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """See the conventions. Required."""
+    subject_id: _builtins.str
+    """The caller's own id of the person. Required; a person who is new is put on record."""
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_vocabulary_pb2.Purpose.ValueType]:
+        """The purposes it is about. None: every purpose."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person asked, as the caller claims; not in the future. Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
+        purposes: _abc.Iterable[_vocabulary_pb2.Purpose.ValueType] | None = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "purposes", b"purposes", "request_id", b"request_id", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOptOutRequest: _TypeAlias = RecordOptOutRequest  # noqa: Y015
+
+@_typing.final
+class RecordOptOutResponse(_message.Message):
+    """The request on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    DESTRUCTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.EntryReference:
+        """The entry that records it."""
+
+    @_builtins.property
+    def destructions(self) -> _containers.RepeatedCompositeFieldContainer[_destruction_pb2.DestructionSummary]:
+        """The destructions that it started."""
+
+    def __init__(
+        self,
+        *,
+        entry: _ledger_pb2.EntryReference | None = ...,
+        destructions: _abc.Iterable[_destruction_pb2.DestructionSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destructions", b"destructions", "entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOptOutResponse: _TypeAlias = RecordOptOutResponse  # noqa: Y015
+
+@_typing.final
 class RecordEmploymentEndedRequest(_message.Message):
     """The end of an employment."""
 

@@ -80,6 +80,11 @@ class RegistryServiceStub(object):
                 request_serializer=consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedRequest.SerializeToString,
                 response_deserializer=consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedResponse.FromString,
                 _registered_method=True)
+        self.RecordOptOut = channel.unary_unary(
+                '/consentry.v1.RegistryService/RecordOptOut',
+                request_serializer=consentry_dot_v1_dot_registry__service__pb2.RecordOptOutRequest.SerializeToString,
+                response_deserializer=consentry_dot_v1_dot_registry__service__pb2.RecordOptOutResponse.FromString,
+                _registered_method=True)
         self.RecordEmploymentEnded = channel.unary_unary(
                 '/consentry.v1.RegistryService/RecordEmploymentEnded',
                 request_serializer=consentry_dot_v1_dot_registry__service__pb2.RecordEmploymentEndedRequest.SerializeToString,
@@ -202,6 +207,16 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordOptOut(self, request, context):
+        """Records that a person asked that their sensitive data not be used: a right to limit or to opt out (Cal. Civ. Code
+        1798.121, Iowa Code 715D.4(2), Utah Code 13-61-302(3)). Effective with its entry; it only ever restricts, and only
+        a release that is signed after it opens anything again. Identifiers that lose their last basis are destroyed.
+        Roles: collector, officer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordEmploymentEnded(self, request, context):
         """Records the end of an employment, which ends its purposes (Tex. Bus. & Com. Code 503.001(c-2)). Roles: collector,
         officer.
@@ -304,6 +319,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordPurposeSatisfied,
                     request_deserializer=consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedRequest.FromString,
                     response_serializer=consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedResponse.SerializeToString,
+            ),
+            'RecordOptOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordOptOut,
+                    request_deserializer=consentry_dot_v1_dot_registry__service__pb2.RecordOptOutRequest.FromString,
+                    response_serializer=consentry_dot_v1_dot_registry__service__pb2.RecordOptOutResponse.SerializeToString,
             ),
             'RecordEmploymentEnded': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordEmploymentEnded,
@@ -580,6 +600,33 @@ class RegistryService(object):
             '/consentry.v1.RegistryService/RecordPurposeSatisfied',
             consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedRequest.SerializeToString,
             consentry_dot_v1_dot_registry__service__pb2.RecordPurposeSatisfiedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordOptOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/consentry.v1.RegistryService/RecordOptOut',
+            consentry_dot_v1_dot_registry__service__pb2.RecordOptOutRequest.SerializeToString,
+            consentry_dot_v1_dot_registry__service__pb2.RecordOptOutResponse.FromString,
             options,
             channel_credentials,
             insecure,

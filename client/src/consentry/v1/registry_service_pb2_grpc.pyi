@@ -84,6 +84,12 @@ class RegistryServiceStub:
 
     Errors: NOT_FOUND; EXTENSION_REASON_MISSING; STATE_CONFLICT for a second extension.
     """
+    RecordOptOut: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordOptOutRequest, _registry_service_pb2.RecordOptOutResponse]
+    """Records that a person asked that their sensitive data not be used: a right to limit or to opt out (Cal. Civ. Code
+    1798.121, Iowa Code 715D.4(2), Utah Code 13-61-302(3)). Effective with its entry; it only ever restricts, and only
+    a release that is signed after it opens anything again. Identifiers that lose their last basis are destroyed.
+    Roles: collector, officer.
+    """
     RecordEmploymentEnded: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordEmploymentEndedRequest, _registry_service_pb2.RecordEmploymentEndedResponse]
     """Records the end of an employment, which ends its purposes (Tex. Bus. & Com. Code 503.001(c-2)). Roles: collector,
     officer.
@@ -168,6 +174,12 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     destroyed. Roles: collector, officer.
 
     Errors: NOT_FOUND; EXTENSION_REASON_MISSING; STATE_CONFLICT for a second extension.
+    """
+    RecordOptOut: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordOptOutRequest, _registry_service_pb2.RecordOptOutResponse]  # type: ignore[assignment]
+    """Records that a person asked that their sensitive data not be used: a right to limit or to opt out (Cal. Civ. Code
+    1798.121, Iowa Code 715D.4(2), Utah Code 13-61-302(3)). Effective with its entry; it only ever restricts, and only
+    a release that is signed after it opens anything again. Identifiers that lose their last basis are destroyed.
+    Roles: collector, officer.
     """
     RecordEmploymentEnded: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordEmploymentEndedRequest, _registry_service_pb2.RecordEmploymentEndedResponse]  # type: ignore[assignment]
     """Records the end of an employment, which ends its purposes (Tex. Bus. & Com. Code 503.001(c-2)). Roles: collector,
@@ -304,6 +316,18 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         destroyed. Roles: collector, officer.
 
         Errors: NOT_FOUND; EXTENSION_REASON_MISSING; STATE_CONFLICT for a second extension.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordOptOut(
+        self,
+        request: _registry_service_pb2.RecordOptOutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.RecordOptOutResponse, _abc.Awaitable[_registry_service_pb2.RecordOptOutResponse]]:
+        """Records that a person asked that their sensitive data not be used: a right to limit or to opt out (Cal. Civ. Code
+        1798.121, Iowa Code 715D.4(2), Utah Code 13-61-302(3)). Effective with its entry; it only ever restricts, and only
+        a release that is signed after it opens anything again. Identifiers that lose their last basis are destroyed.
+        Roles: collector, officer.
         """
 
     @_abc_1.abstractmethod

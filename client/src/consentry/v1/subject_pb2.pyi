@@ -99,6 +99,7 @@ class Subject(_message.Message):
     EMPLOYMENT_END_TIME_FIELD_NUMBER: _builtins.int
     DESTRUCTIONS_FIELD_NUMBER: _builtins.int
     HOLD_IDS_FIELD_NUMBER: _builtins.int
+    OPT_OUTS_FIELD_NUMBER: _builtins.int
     subject_ref: _builtins.str
     """Their pseudonym in the ledger ("sub_...")."""
     @_builtins.property
@@ -141,6 +142,10 @@ class Subject(_message.Message):
     def hold_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the holds that cover them now ("hld_...")."""
 
+    @_builtins.property
+    def opt_outs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptOut]:
+        """Their requests to limit or to opt out, oldest first. None is ever taken back: a later release opens anew."""
+
     def __init__(
         self,
         *,
@@ -155,11 +160,42 @@ class Subject(_message.Message):
         employment_end_time: _timestamp_pb2.Timestamp | None = ...,
         destructions: _abc.Iterable[_destruction_pb2.DestructionSummary] | None = ...,
         hold_ids: _abc.Iterable[_builtins.str] | None = ...,
+        opt_outs: _abc.Iterable[Global___OptOut] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "employment_end_time", b"employment_end_time", "last_interaction_time", b"last_interaction_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "deliveries", b"deliveries", "destructions", b"destructions", "employment_end_time", b"employment_end_time", "hold_ids", b"hold_ids", "identifier_ids", b"identifier_ids", "last_interaction_time", b"last_interaction_time", "photo_ids", b"photo_ids", "releases", b"releases", "satisfied_purposes", b"satisfied_purposes", "subject_ref", b"subject_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "deliveries", b"deliveries", "destructions", b"destructions", "employment_end_time", b"employment_end_time", "hold_ids", b"hold_ids", "identifier_ids", b"identifier_ids", "last_interaction_time", b"last_interaction_time", "opt_outs", b"opt_outs", "photo_ids", b"photo_ids", "releases", b"releases", "satisfied_purposes", b"satisfied_purposes", "subject_ref", b"subject_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Subject: _TypeAlias = Subject  # noqa: Y015
+
+@_typing.final
+class OptOut(_message.Message):
+    """A person's request that their sensitive data not be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_vocabulary_pb2.Purpose.ValueType]:
+        """The purposes it is about. None: every purpose."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded, by the server's clock."""
+
+    def __init__(
+        self,
+        *,
+        purposes: _abc.Iterable[_vocabulary_pb2.Purpose.ValueType] | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purposes", b"purposes", "record_time", b"record_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OptOut: _TypeAlias = OptOut  # noqa: Y015

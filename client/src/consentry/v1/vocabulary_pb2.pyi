@@ -989,6 +989,50 @@ class _DeterminationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Det
     """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
     DETERMINATION_KIND_LEGAL_PROCESS: _DeterminationKind.ValueType  # 8
     """A warrant or subpoena of a court of competent jurisdiction."""
+    DETERMINATION_KIND_NECESSARY_FOR_SERVICE: _DeterminationKind.ValueType  # 9
+    """RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
+    DETERMINATION_KIND_TX_AI_TRAINING: _DeterminationKind.ValueType  # 10
+    """Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
+    DETERMINATION_KIND_TX_SECURITY: _DeterminationKind.ValueType  # 11
+    """Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
+    DETERMINATION_KIND_TX_RETENTION_REQUIRED: _DeterminationKind.ValueType  # 12
+    """Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
+    DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: _DeterminationKind.ValueType  # 13
+    """Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
+    DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: _DeterminationKind.ValueType  # 14
+    """C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
+    DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: _DeterminationKind.ValueType  # 15
+    """RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
+    DETERMINATION_KIND_WA_SECURITY: _DeterminationKind.ValueType  # 16
+    """RCW 19.375.020(7), .010(8): a security purpose."""
+    DETERMINATION_KIND_WA_VALID_AUTHORIZATION: _DeterminationKind.ValueType  # 17
+    """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
+    DETERMINATION_KIND_VENUE_SIGNAGE: _DeterminationKind.ValueType  # 20
+    """N.Y.C. Admin. Code 22-1202(a): a clear and conspicuous sign stands at every customer entrance."""
+    DETERMINATION_KIND_LEGAL_COMPLIANCE: _DeterminationKind.ValueType  # 21
+    """Portland City Code 34.10: necessary to comply with a law."""
+    DETERMINATION_KIND_DEVICE_UNLOCK: _DeterminationKind.ValueType  # 22
+    """Portland City Code 34.10: the person unlocks their own or their employer's device."""
+    DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: _DeterminationKind.ValueType  # 23
+    """Portland City Code 34.10: automatic face detection in a social media application."""
+    DETERMINATION_KIND_STRICT_NECESSITY: _DeterminationKind.ValueType  # 24
+    """Md. Com. Law 14-4707(a): strictly necessary for the product or service that the consumer requested."""
+    DETERMINATION_KIND_REASONABLE_NECESSITY: _DeterminationKind.ValueType  # 25
+    """Conn. Gen. Stat. 42-520, Cal. Civ. Code 1798.121: reasonably necessary for what the person asked for."""
+    DETERMINATION_KIND_LAWFUL_BASIS: _DeterminationKind.ValueType  # 26
+    """GDPR Article 6, UK GDPR Article 6: the basis of this processing is on record."""
+    DETERMINATION_KIND_IMPACT_ASSESSMENT: _DeterminationKind.ValueType  # 27
+    """GDPR Article 35, UK GDPR Article 35: assessed, or found not to need it."""
+    DETERMINATION_KIND_RISK_ASSESSMENT: _DeterminationKind.ValueType  # 28
+    """11 CCR 7150: assessed, or found not to need it."""
+    DETERMINATION_KIND_ALTERNATIVE_OFFERED: _DeterminationKind.ValueType  # 29
+    """ICO guidance on biometric data: who does not consent has another way."""
+    DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: _DeterminationKind.ValueType  # 30
+    """16 CFR 312.5(b): the method by which a parent's consent is obtained is one that the rule accepts."""
+    DETERMINATION_KIND_INTEGRAL_DISCLOSURE: _DeterminationKind.ValueType  # 31
+    """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
+    DETERMINATION_KIND_CHILD_DATA_SECURITY: _DeterminationKind.ValueType  # 32
+    """16 CFR 312.8: a written security programme for children's data."""
 
 class DeterminationKind(_DeterminationKind, metaclass=_DeterminationKindEnumTypeWrapper):
     """What a recorded legal determination says. An exemption attaches to its own law only."""
@@ -1011,6 +1055,50 @@ DETERMINATION_KIND_ON_DEVICE: DeterminationKind.ValueType  # 7
 """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
 DETERMINATION_KIND_LEGAL_PROCESS: DeterminationKind.ValueType  # 8
 """A warrant or subpoena of a court of competent jurisdiction."""
+DETERMINATION_KIND_NECESSARY_FOR_SERVICE: DeterminationKind.ValueType  # 9
+"""RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
+DETERMINATION_KIND_TX_AI_TRAINING: DeterminationKind.ValueType  # 10
+"""Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
+DETERMINATION_KIND_TX_SECURITY: DeterminationKind.ValueType  # 11
+"""Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
+DETERMINATION_KIND_TX_RETENTION_REQUIRED: DeterminationKind.ValueType  # 12
+"""Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
+DETERMINATION_KIND_TX_DEATH_OR_DISAPPEARANCE: DeterminationKind.ValueType  # 13
+"""Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
+DETERMINATION_KIND_CO_STORAGE_UNNECESSARY: DeterminationKind.ValueType  # 14
+"""C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
+DETERMINATION_KIND_WA_OPT_OUT_MECHANISM: DeterminationKind.ValueType  # 15
+"""RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
+DETERMINATION_KIND_WA_SECURITY: DeterminationKind.ValueType  # 16
+"""RCW 19.375.020(7), .010(8): a security purpose."""
+DETERMINATION_KIND_WA_VALID_AUTHORIZATION: DeterminationKind.ValueType  # 17
+"""RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
+DETERMINATION_KIND_VENUE_SIGNAGE: DeterminationKind.ValueType  # 20
+"""N.Y.C. Admin. Code 22-1202(a): a clear and conspicuous sign stands at every customer entrance."""
+DETERMINATION_KIND_LEGAL_COMPLIANCE: DeterminationKind.ValueType  # 21
+"""Portland City Code 34.10: necessary to comply with a law."""
+DETERMINATION_KIND_DEVICE_UNLOCK: DeterminationKind.ValueType  # 22
+"""Portland City Code 34.10: the person unlocks their own or their employer's device."""
+DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: DeterminationKind.ValueType  # 23
+"""Portland City Code 34.10: automatic face detection in a social media application."""
+DETERMINATION_KIND_STRICT_NECESSITY: DeterminationKind.ValueType  # 24
+"""Md. Com. Law 14-4707(a): strictly necessary for the product or service that the consumer requested."""
+DETERMINATION_KIND_REASONABLE_NECESSITY: DeterminationKind.ValueType  # 25
+"""Conn. Gen. Stat. 42-520, Cal. Civ. Code 1798.121: reasonably necessary for what the person asked for."""
+DETERMINATION_KIND_LAWFUL_BASIS: DeterminationKind.ValueType  # 26
+"""GDPR Article 6, UK GDPR Article 6: the basis of this processing is on record."""
+DETERMINATION_KIND_IMPACT_ASSESSMENT: DeterminationKind.ValueType  # 27
+"""GDPR Article 35, UK GDPR Article 35: assessed, or found not to need it."""
+DETERMINATION_KIND_RISK_ASSESSMENT: DeterminationKind.ValueType  # 28
+"""11 CCR 7150: assessed, or found not to need it."""
+DETERMINATION_KIND_ALTERNATIVE_OFFERED: DeterminationKind.ValueType  # 29
+"""ICO guidance on biometric data: who does not consent has another way."""
+DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: DeterminationKind.ValueType  # 30
+"""16 CFR 312.5(b): the method by which a parent's consent is obtained is one that the rule accepts."""
+DETERMINATION_KIND_INTEGRAL_DISCLOSURE: DeterminationKind.ValueType  # 31
+"""16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
+DETERMINATION_KIND_CHILD_DATA_SECURITY: DeterminationKind.ValueType  # 32
+"""16 CFR 312.8: a written security programme for children's data."""
 Global___DeterminationKind: _TypeAlias = DeterminationKind  # noqa: Y015
 
 class _ProcessingResult:

@@ -321,6 +321,50 @@ class DeterminationKind(Words):
     """No control of the data by the tenant: Barnett v. Apple, G.T. v. Samsung."""
     LEGAL_PROCESS = auto()
     """A warrant or subpoena of a court of competent jurisdiction."""
+    NECESSARY_FOR_SERVICE = auto()
+    """RCW 19.373.030(1): what the operation does is necessary to provide what the person asked for."""
+    TX_AI_TRAINING = auto()
+    """Tex. Bus. & Com. Code 503.001(e)(2): no system that the algorithm serves identifies an individual."""
+    TX_SECURITY = auto()
+    """Tex. Bus. & Com. Code 503.001(e)(3): the algorithm serves security, against fraud or the like."""
+    TX_RETENTION_REQUIRED = auto()
+    """Tex. Bus. & Com. Code 503.001(c-1): another law keeps a document of which this is a part, until then."""
+    TX_DEATH_OR_DISAPPEARANCE = auto()
+    """Tex. Bus. & Com. Code 503.001(c)(1)(A): the person died or disappeared, having consented to that."""
+    CO_STORAGE_UNNECESSARY = auto()
+    """C.R.S. 6-1-1314(2)(C): storage is unnecessary. It restricts: it counts unapproved and past its expiry."""
+    WA_OPT_OUT_MECHANISM = auto()
+    """RCW 19.375.020(1): a mechanism prevents the later use for a commercial purpose."""
+    WA_SECURITY = auto()
+    """RCW 19.375.020(7), .010(8): a security purpose."""
+    WA_VALID_AUTHORIZATION = auto()
+    """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
+    VENUE_SIGNAGE = auto()
+    """N.Y.C. Admin. Code 22-1202(a): a clear and conspicuous sign stands at every customer entrance."""
+    LEGAL_COMPLIANCE = auto()
+    """Portland City Code 34.10: necessary to comply with a law."""
+    DEVICE_UNLOCK = auto()
+    """Portland City Code 34.10: the person unlocks their own or their employer's device."""
+    SOCIAL_MEDIA_FACE_DETECTION = auto()
+    """Portland City Code 34.10: automatic face detection in a social media application."""
+    STRICT_NECESSITY = auto()
+    """Md. Com. Law 14-4707(a): strictly necessary for the product or service that the consumer requested."""
+    REASONABLE_NECESSITY = auto()
+    """Conn. Gen. Stat. 42-520, Cal. Civ. Code 1798.121: reasonably necessary for what the person asked for."""
+    LAWFUL_BASIS = auto()
+    """GDPR Article 6, UK GDPR Article 6: the basis of this processing is on record."""
+    IMPACT_ASSESSMENT = auto()
+    """GDPR Article 35, UK GDPR Article 35: assessed, or found not to need it."""
+    RISK_ASSESSMENT = auto()
+    """11 CCR 7150: assessed, or found not to need it."""
+    ALTERNATIVE_OFFERED = auto()
+    """ICO guidance on biometric data: who does not consent has another way."""
+    VERIFIABLE_PARENTAL_CONSENT = auto()
+    """16 CFR 312.5(b): the method by which a parent's consent is obtained is one that the rule accepts."""
+    INTEGRAL_DISCLOSURE = auto()
+    """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
+    CHILD_DATA_SECURITY = auto()
+    """16 CFR 312.8: a written security programme for children's data."""
 
 
 class ProcessingResult(Words):

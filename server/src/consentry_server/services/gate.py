@@ -370,7 +370,16 @@ def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
         source_kind=photo.source_kind if request.source_kind is SourceKind.UNKNOWN else request.source_kind,
         captured_at=request.captured_at or photo.captured_at,
         regions=request.regions | photo.regions,
+        new_york_city_establishment=_either(request.new_york_city_establishment, photo.new_york_city_establishment),
+        portland_public_accommodation=_either(
+            request.portland_public_accommodation, photo.portland_public_accommodation
+        ),
     )
+
+
+def _either(said: bool | None, recorded: bool | None) -> bool | None:  # noqa: FBT001 - facts, not switches
+    """A venue's law applies if either says so: what is said of a photo on record never takes a venue away."""
+    return True if said or recorded else recorded if said is None else said
 
 
 def _faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:

@@ -95,6 +95,8 @@ class PhotoDraft:
     content_type: str = ""
     """A hint; where it contradicts the content, the upload is refused."""
     key: RequestKey | None = None
+    new_york_city_establishment: bool | None = None
+    portland_public_accommodation: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ class Photos:
             source_kind=draft.source_kind,
             captured_at=draft.captured_at,
             regions=draft.regions,
+            new_york_city_establishment=draft.new_york_city_establishment,
+            portland_public_accommodation=draft.portland_public_accommodation,
         )
         people = list(dict.fromkeys([owner, *depicted]))
         # (4) the decision and the record
@@ -480,6 +484,8 @@ def _store_request(draft: PhotoDraft) -> OperationRequest:
         uses_face_geometry=False,
         identifies=False,
         stored=True,
+        new_york_city_establishment=draft.new_york_city_establishment,
+        portland_public_accommodation=draft.portland_public_accommodation,
     )
 
 

@@ -123,6 +123,34 @@ class Registry:
             key,
         )
 
+    async def opt_out(
+        self,
+        caller: Caller,
+        subject_id: str,
+        purposes: frozenset[Purpose],
+        occurred_at: datetime | None,
+        key: RequestKey | None,
+    ) -> tuple[Answer, str]:
+        """Record a request to limit or to opt out, and destroy every identifier that has no basis left.
+
+        Args:
+            caller: Who records it.
+            subject_id: Who asked; put on record where new, since a right to opt out needs no earlier dealings.
+            purposes: What it is about; empty for every purpose.
+            occurred_at: When the person asked, as the caller claims; None for now.
+            key: The request's key.
+
+        Returns:
+            The entry, and the destruction's id where there is one.
+
+        Raises:
+            ConsentryError: ``FIELD_INVALID``: in the future.
+        """
+        await self._people.reference(subject_id)  # put on record, so that it is known below
+        body = {"purposes": sorted(str(purpose) for purpose in purposes)} if purposes else {}
+        trigger = DestructionTrigger.WITHDRAWAL
+        return await self._ended(caller, subject_id, "person.opted_out", body, trigger, occurred_at, key)
+
     async def employment_ended(
         self, caller: Caller, subject_id: str, occurred_at: datetime | None, key: RequestKey | None
     ) -> tuple[Answer, str]:

@@ -43,6 +43,7 @@ _SERVICES: Final[dict[str, dict[str, frozenset[Role]]]] = {
         "WithdrawRelease": _of(_C, _O),
         "RecordInteraction": _of(_C),
         "RecordPurposeSatisfied": _of(_C, _O),
+        "RecordOptOut": _of(_C, _O),
         "RecordEmploymentEnded": _of(_C, _O),
         "RecordDetermination": _of(_O),
         "RecordStatement": _of(_O),

@@ -33,7 +33,13 @@ MAX_NAME: Final = 256
 PUBLIC_KEY_BYTES: Final = 32  # RFC 8032, section 5.1.5
 SIGNATURE_BYTES: Final = 64  # RFC 8032, section 5.1.6
 PROOF_NEEDED: Final = frozenset({AuthorityBasis.COURT_ORDER, AuthorityBasis.POWER_OF_ATTORNEY})
-CONTRACT_NEEDED: Final = frozenset({DeterminationKind.GOVERNMENT_CONTRACTOR, DeterminationKind.LEGAL_PROCESS})
+CONTRACT_NEEDED: Final = frozenset(
+    {
+        DeterminationKind.GOVERNMENT_CONTRACTOR,
+        DeterminationKind.LEGAL_PROCESS,
+        DeterminationKind.TX_RETENTION_REQUIRED,
+    }
+)
 _ATTRIBUTION: Final = (
     ("account_authentication", 256),
     ("ip_address", 45),

@@ -32,6 +32,7 @@ MAX_DETAIL: Final = 2_000
 MAX_REMEMBERED: Final = 4_096
 """How many different operations' facts are kept read; services ask with the same few over and over."""
 _NO_SOURCE: Final = photo_pb2.Source()
+_NO_VENUE: Final = (None, None)
 
 PHOTO_NEEDED: Final = frozenset(
     {
@@ -170,17 +171,21 @@ def capture_time(source: photo_pb2.Source, field: str, now: datetime) -> datetim
     return None if taken is None else read.not_ahead(taken, now, f"{field}.capture_time")
 
 
-def refuse_venue(source: photo_pb2.Source, field: str) -> None:
-    """Refuse facts of a venue: no law pack of this version asks about them, so an answer would look as if one had."""
-    if source.HasField("venue"):
-        raise read.not_built(f"{field}.venue", "no active law asks about venues; leave it out")
+def venue(source: photo_pb2.Source) -> tuple[bool | None, bool | None]:
+    """Read the facts of a venue: of New York City, of Portland; None is unknown, which is not no."""
+    place = source.venue
+    return (
+        place.new_york_city_commercial_establishment
+        if place.HasField("new_york_city_commercial_establishment")
+        else None,
+        place.portland_public_accommodation if place.HasField("portland_public_accommodation") else None,
+    )
 
 
 def _facts(request: gate_service_pb2.CheckRequest, now: datetime) -> OperationRequest:
     """Read what is said of the operation itself; all but the time of capture is the same again and again."""
     source = request.source if request.HasField("source") else _NO_SOURCE
     captured_at = capture_time(source, "source", now)
-    refuse_venue(source, "source")
     facts = _same_facts(
         request.operation,
         request.purpose,
@@ -196,6 +201,7 @@ def _facts(request: gate_service_pb2.CheckRequest, now: datetime) -> OperationRe
             request.identifies if request.HasField("identifies") else None,
             request.stored if request.HasField("stored") else None,
             request.linked_identity if request.HasField("linked_identity") else None,
+            *(venue(source) if source.HasField("venue") else _NO_VENUE),
         ),
         request.algorithm_id,
         request.algorithm_version,
@@ -236,7 +242,7 @@ def _same_facts(
     if not recipient_id and operation in RECIPIENT_NEEDED:
         raise read.required("recipient_id", f"who gets the data by {operation}")
     algorithm_id, algorithm_version = algorithm(algorithm_name, algorithm_number)
-    uses_face_geometry, identifies, stored, linked_identity = marks
+    uses_face_geometry, identifies, stored, linked_identity, new_york_city, portland = marks
     return OperationRequest(
         operation=operation,
         purpose=words.PURPOSE.read(purpose, "purpose"),
@@ -255,6 +261,8 @@ def _same_facts(
         algorithm_id=algorithm_id,
         algorithm_version=algorithm_version,
         collection_method_id=optional_slug(collection_method, "collection_method_id"),
+        new_york_city_establishment=new_york_city,
+        portland_public_accommodation=portland,
     )
 
 

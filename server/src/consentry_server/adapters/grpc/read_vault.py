@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.adapters.grpc import read, words
-from consentry_server.adapters.grpc.read_gate import algorithm, capture_time, refuse_venue
+from consentry_server.adapters.grpc.read_gate import algorithm, capture_time, venue
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.vocabulary import Publisher, Purpose, SourceKind, Visibility
 from consentry_server.services.context import Caller, require_slug
@@ -47,6 +47,8 @@ def upload_header(request: vault_service_pb2.UploadPhotoRequest, caller: Caller,
     read.count(said.depicted_subject_ids, f"{field}.depicted_subject_ids", MAX_DEPICTED)
     regions = read.regions(said.regions, f"{field}.regions")
     visibility, published_by, source_kind, captured_at = Visibility.UNKNOWN, Publisher.UNKNOWN, SourceKind.UNKNOWN, None
+    new_york_city: bool | None = None
+    portland: bool | None = None
     if said.HasField("source"):
         source, at = said.source, f"{field}.source"
         visibility = words.VISIBILITY.read(source.visibility, f"{at}.visibility")
@@ -54,7 +56,7 @@ def upload_header(request: vault_service_pb2.UploadPhotoRequest, caller: Caller,
         source_kind = words.SOURCE_KIND.read(source.kind, f"{at}.kind")
         captured_at = capture_time(source, at, now)
         regions |= read.regions(source.capture_regions, f"{at}.capture_regions")
-        refuse_venue(source, at)
+        new_york_city, portland = venue(source)
     return PhotoDraft(
         owner_subject_id=read.subject_id(said.owner_subject_id, f"{field}.owner_subject_id"),
         depicted_subject_ids=tuple(
@@ -69,6 +71,8 @@ def upload_header(request: vault_service_pb2.UploadPhotoRequest, caller: Caller,
         source_kind=source_kind,
         captured_at=captured_at or now,
         regions=regions,
+        new_york_city_establishment=new_york_city,
+        portland_public_accommodation=portland,
         content_type=read.text(header.content_type, "header.content_type", MAX_CONTENT_TYPE).strip().lower(),
         key=key,
     )

@@ -144,6 +144,19 @@ class RegistryServicer(Servicer):
             entry=write.entry(ledger, answer.recorded), destructions=await _caused(tenant, answer.entry, caused)
         )
 
+    async def RecordOptOut(self, request: pb.RecordOptOutRequest, _context: Any) -> pb.RecordOptOutResponse:  # noqa: N802 - the RPC's name
+        """Record that a person asked to limit or to opt out."""
+        caller, tenant, ledger = self._call()
+        key = read.key(caller, "RecordOptOut", request)
+        subject_id = read.subject_id(request.subject_id, "subject_id")
+        read.count(request.purposes, "purposes", read.MAX_WORDS)
+        purposes = words.PURPOSE.read_set(request.purposes, "purposes")
+        occurred = read_consent.occurred(request, self._clock())
+        answer, caused = await tenant.registry.opt_out(caller, subject_id, purposes, occurred, key)
+        return pb.RecordOptOutResponse(
+            entry=write.entry(ledger, answer.recorded), destructions=await _caused(tenant, answer.entry, caused)
+        )
+
     async def RecordEmploymentEnded(  # noqa: N802 - the RPC's name
         self, request: pb.RecordEmploymentEndedRequest, _context: Any
     ) -> pb.RecordEmploymentEndedResponse:

@@ -202,6 +202,10 @@ def subject(
         satisfied_purposes=words.PURPOSE.write_set(held.satisfied_purposes),
         employment_end_time=write.optional_timestamp(held.employment_ended_at),
         destructions=[destruction(each) for each in destructions],
+        opt_outs=[
+            subject_pb2.OptOut(purposes=words.PURPOSE.write_set(each.purposes), record_time=write.timestamp(each.time))
+            for each in held.opt_outs
+        ],
     )
 
 

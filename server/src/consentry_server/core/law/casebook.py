@@ -27,7 +27,7 @@ class CaseResult:
         title: One plain sentence.
         expected: What the pack says has to come out.
         got: What came out.
-        missing_codes: Codes that should have been among the reasons and are not.
+        missing_codes: Codes and ids of rules that should have been among the reasons and are not.
     """
 
     pack_id: str
@@ -45,19 +45,20 @@ class CaseResult:
 
 
 def run_cases(pack: Pack, packs: Sequence[Pack]) -> tuple[CaseResult, ...]:
-    """Decide every case of one pack, at noon of the day the pack was last looked at.
+    """Decide every case of one pack, at noon of its own day or else of the day the pack was last looked at.
 
     Args:
         pack: The pack whose cases are run.
         packs: The active packs, this one among them.
     """
-    now = midnight(pack.evaluated_as_of) + timedelta(hours=12)
     region = "US-AL" if pack.everywhere else min(pack.regions)
     results: list[CaseResult] = []
     for case in pack.cases:
+        now = case.at or midnight(case.on or pack.evaluated_as_of) + timedelta(hours=12)
+        asked = (pack,) if case.alone else packs
         face, tenant = case.facts(now, region)
-        decision = decide(case.request, (face,), tenant, packs, now=now, unknown_regions=frozenset({region}))
-        said = {reason.code for reason in decision.reasons}
+        decision = decide(case.request, (face,), tenant, asked, now=now, unknown_regions=frozenset({region}))
+        said = {said for reason in decision.reasons for said in (reason.code, reason.rule_id)}
         results.append(
             CaseResult(
                 pack_id=pack.id,

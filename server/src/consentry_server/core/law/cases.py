@@ -8,18 +8,21 @@ does everything right: a policy in force, protection in place. It then says what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from consentry_server.core.law.clock import add_period
 from consentry_server.core.record.facts import (
     Delivery,
     Determination,
     Face,
     Notice,
     OperationRequest,
+    OptOut,
     Release,
     RetentionPolicy,
+    SatisfiedPurpose,
     Subject,
     Tenant,
     Term,
@@ -52,6 +55,8 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from consentry_server.core.law.reading import Table
 
 _HASH: Final = "00" * 32
@@ -68,8 +73,17 @@ _REQUEST_FLAGS: Final = (
     "stored",
     "linked_identity",
     "has_disclosure_evidence",
+    "new_york_city_establishment",
+    "portland_public_accommodation",
 )
 _REQUEST_TEXTS: Final = ("recipient_id", "algorithm_id", "algorithm_version")
+
+
+class OptedOut(Words):
+    """When a case's person asked to limit or to opt out."""
+
+    BEFORE_RELEASE = "BEFORE_RELEASE"
+    AFTER_RELEASE = "AFTER_RELEASE"
 
 
 class Person(Words):
@@ -91,7 +105,10 @@ class Case:
         title: One plain sentence.
         request: The operation.
         expected: The outcome the pack must lead to.
-        codes: Codes that have to be among the reasons.
+        codes: Codes, or ids of rules, that have to be among the reasons.
+        at: When it is decided, where that is not the day the pack was last looked at.
+        alone: Whether this pack is asked alone, where others would hide what it says.
+        on: The day it is decided; None is the day the pack was last looked at.
     """
 
     id: str
@@ -100,16 +117,22 @@ class Case:
     request: OperationRequest
     expected: Outcome
     codes: tuple[str, ...]
+    at: datetime | None
+    alone: bool
+    on: date | None
     _person: Person
     _changes: dict[str, dict[str, Any]]
+    _more_releases: tuple[dict[str, Any], ...]
     _policy: bool
     _care: bool
     _entity: EntityType
+    _determinations: tuple[dict[str, Any], ...] = ()
 
     def facts(self, now: datetime, region: str) -> tuple[Face, Tenant]:
         """The case's person and tenant at one moment, in one region."""
-        told = now - timedelta(days=2)
-        signed = now - timedelta(days=1)
+        release = self._changes["release"]
+        signed = _ago(now, release["signed_ago"]) if "signed_ago" in release else now - timedelta(days=1)
+        told = signed - timedelta(days=1)
         notice = self._notice(told)
         face = Face(subject=None)
         if self._person is not Person.UNIDENTIFIED:
@@ -121,20 +144,60 @@ class Case:
                 age_band=about.get("age_band", AgeBand.UNKNOWN),
                 relationship=about.get("relationship", Relationship.UNKNOWN),
                 deliveries=(self._delivery(told, signed),) if released or self._changes["delivery"] else (),
-                releases=(self._release(signed, now),) if released else (),
-                last_interaction=signed,
+                releases=self._releases(signed, now) if released else (),
+                last_interaction=_ago(now, about["idle"]) if "idle" in about else signed,
+                satisfied=self._satisfied(now),
+                employment_ended_at=_ago(now, about["employment_ended_ago"])
+                if "employment_ended_ago" in about
+                else None,
+                opt_outs=self._opt_outs(told, now),
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
         return face, self._tenant(notice, told, now)
 
+    def _satisfied(self, now: datetime) -> tuple[SatisfiedPurpose, ...]:
+        about = self._changes["subject"]
+        if "satisfied_ago" not in about:
+            return ()
+        return (SatisfiedPurpose(self.request.purpose, 9, _ago(now, about["satisfied_ago"])),)
+
+    def _releases(self, signed: datetime, now: datetime) -> tuple[Release, ...]:
+        first = self._release(signed, now, self._changes["release"])
+        more = (
+            replace(self._release(signed, now, said), release_id=f"rel{place}", index=first.index + place)
+            for place, said in enumerate(self._more_releases, 1)
+        )
+        return (first, *more)
+
+    def _opt_outs(self, told: datetime, now: datetime) -> tuple[OptOut, ...]:
+        match self._changes["subject"].get("opted_out"):
+            case OptedOut.BEFORE_RELEASE:
+                return (OptOut(index=2, time=told),)
+            case OptedOut.AFTER_RELEASE:
+                return (OptOut(index=8, time=now - timedelta(hours=1)),)
+        return ()
+
     def _tenant(self, notice: Notice, told: datetime, now: datetime) -> Tenant:
         policy = RetentionPolicy("retention", 1, 1, told, "https://example.com/retention", _HASH, True, True)
         said = self._changes["determination"]
-        determination = Determination(
+        own = {"operations": {self.request.operation}, "purposes": {self.request.purpose}}
+        listed = [self._determination({**own, **each}, told, now) for each in self._determinations]
+        return Tenant(
+            entity_type=self._entity,
+            policies=(policy,) if self._policy else (),
+            determinations=(*([self._determination(said, told, now)] if said else []), *listed),
+            encrypted_at_rest=self._care,
+            encrypted_in_transit=self._care,
+            protection_at_least_other_sensitive=self._care,
+            notices={("notice", 1): notice},
+        )
+
+    def _determination(self, said: dict[str, Any], told: datetime, now: datetime) -> Determination:
+        return Determination(
             determination_id="det",
             index=5,
-            time=told,
+            time=_ago(now, said["made_ago"]) if "made_ago" in said else told,
             kind=said.get("kind", DeterminationKind.NONBIOMETRIC),
             operations=frozenset(said.get("operations", ())),
             purposes=frozenset(said.get("purposes", ())),
@@ -145,15 +208,6 @@ class Case:
             decided_by="officer-a",
             approved_by="officer-b" if said.get("approved", True) else "",
             approved_index=6,
-        )
-        return Tenant(
-            entity_type=self._entity,
-            policies=(policy,) if self._policy else (),
-            determinations=(determination,) if said else (),
-            encrypted_at_rest=self._care,
-            encrypted_in_transit=self._care,
-            protection_at_least_other_sensitive=self._care,
-            notices={("notice", 1): notice},
         )
 
     def _notice(self, told: datetime) -> Notice:
@@ -194,8 +248,7 @@ class Case:
             representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
         )
 
-    def _release(self, signed: datetime, now: datetime) -> Release:
-        said = self._changes["release"]
+    def _release(self, signed: datetime, now: datetime, said: dict[str, Any]) -> Release:
         role = said.get("signer_role", SignerRole.SELF)
         return Release(
             release_id="rel",
@@ -213,8 +266,8 @@ class Case:
             categories=frozenset(said.get("categories", self._categories)),
             recipients=frozenset(said.get("recipients", ())),
             scopes=frozenset(said.get("scopes", {ConsentScope.COLLECT})),
-            explicit=True,
-            condition_of_employment=False,
+            explicit=said.get("explicit", True),
+            condition_of_employment=said.get("condition_of_employment", False),
             vouching=Vouching.CALLER_ASSERTED,
             signed_document_sha256=_HASH,
             representative_ref="representative" if role is SignerRole.REPRESENTATIVE else "",
@@ -222,6 +275,18 @@ class Case:
             withdrawn_at=now - timedelta(hours=1) if said.get("withdrawn") else None,
             withdrawn_index=9 if said.get("withdrawn") else -1,
         )
+
+
+def _ago(now: datetime, period: tuple[int, int]) -> datetime:
+    months, days = period
+    return add_period(now, -months, -days)
+
+
+def _moment(table: Table, key: str) -> datetime:
+    value = table.take(key)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        table.fail(key, "a time with its zone such as 2026-01-01T00:00:00Z is required")
+    return value.astimezone(UTC)
 
 
 def _request(table: Table) -> OperationRequest:
@@ -265,9 +330,18 @@ def _term(table: Table) -> Term | None:
 
 
 def _changes(table: Table, key: str) -> dict[str, Any]:
-    part = table.table(key)
+    return _differences(table.table(key), key)
+
+
+def _differences(part: Table, key: str) -> dict[str, Any]:
     readers: dict[str, Any] = {
         "age_band": lambda k: part.word(k, AgeBand),
+        "satisfied_ago": part.period,
+        "idle": part.period,
+        "employment_ended_ago": part.period,
+        "signed_ago": part.period,
+        "made_ago": part.period,
+        "condition_of_employment": part.flag,
         "relationship": lambda k: part.word(k, Relationship),
         "regions": lambda _k: _regions(part),
         "channel": lambda k: part.word(k, NoticeChannel),
@@ -283,6 +357,8 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
         "process": lambda k: part.word(k, SignatureProcess),
         "signer_role": lambda k: part.word(k, SignerRole),
         "authority_basis": lambda k: part.word(k, AuthorityBasis),
+        "opted_out": lambda k: part.word(k, OptedOut),
+        "explicit": part.flag,
         "withdrawn": part.flag,
         "expired": part.flag,
         "kind": lambda k: part.word(k, DeterminationKind),
@@ -298,7 +374,9 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
 
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"age_band", "relationship", "regions"}),
+    "subject": frozenset(
+        {"age_band", "relationship", "regions", "satisfied_ago", "idle", "employment_ended_ago", "opted_out"}
+    ),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),
     "release": frozenset(
@@ -311,8 +389,11 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "process",
             "signer_role",
             "authority_basis",
+            "explicit",
+            "condition_of_employment",
             "withdrawn",
             "expired",
+            "signed_ago",
         }
     ),
     "determination": frozenset(
@@ -325,6 +406,7 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "about_subject",
             "approved",
             "expired",
+            "made_ago",
         }
     ),
 }
@@ -340,11 +422,16 @@ def read_case(table: Table) -> Case:
         request=_request(table.table("request", required=True)),
         expected=table.word("expect", Outcome),
         codes=table.texts("codes", required=False),
+        at=_moment(table, "at") if "at" in table else None,
+        alone=table.flag("alone", default=False),
+        on=table.day("on", required=False),
         _person=table.word("person", Person),
         _changes={key: _changes(table, key) for key in _CHANGES},
+        _more_releases=tuple(_differences(part, "release") for part in table.tables("more_releases")),
         _policy=table.flag("policy", default=True),
         _care=table.flag("care", default=True),
         _entity=table.word("entity", EntityType) if "entity" in table else EntityType.PRIVATE_ENTITY,
+        _determinations=tuple(_differences(each, "determination") for each in table.tables("determinations")),
     )
     table.done()
     return case

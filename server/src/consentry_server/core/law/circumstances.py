@@ -50,6 +50,8 @@ class Circumstances(NamedTuple):
     identifies: bool | None
     stored: bool | None
     linked_identity: bool | None
+    new_york_city_establishment: bool | None
+    portland_public_accommodation: bool | None
     has_recipient: bool
     entity_type: EntityType
     encrypted_at_rest: bool

@@ -6,6 +6,7 @@ import calendar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from consentry_server.core.law.endings import found_unnecessary_at, kept_until
 from consentry_server.core.vocabulary import Words
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Event(Words):
     TERM_END = "TERM_END"
     """The end of the length of term that the notice states."""
     RELEASE_EXPIRES = "RELEASE_EXPIRES"
+    FOUND_UNNECESSARY = "FOUND_UNNECESSARY"
+    """Recorded by a determination, C.R.S. 6-1-1314(2)(C)."""
+    DOCUMENT_KEPT_UNTIL = "DOCUMENT_KEPT_UNTIL"
+    """The end of what another law keeps, by a determination: Tex. Bus. & Com. Code 503.001(c-1)."""
 
 
 def add_period(start: datetime, months: int, days: int) -> datetime:
@@ -35,6 +40,8 @@ def add_period(start: datetime, months: int, days: int) -> datetime:
     A day that the target month lacks becomes its last day: three years after 29 February is 28 February, which is
     the earlier and therefore the safer date. What lies beyond the calendar is its last moment.
     """
+    if start.tzinfo is not UTC:
+        start = start.astimezone(UTC)
     month = start.month - 1 + months
     year = start.year + month // _MONTHS
     if year > _LAST_MOMENT.year:
@@ -77,9 +84,15 @@ def _purpose_satisfied(_s: Situation, _c: Chain) -> datetime | None:
     return None
 
 
+def _found_unnecessary(s: Situation, c: Chain) -> datetime | None:
+    return found_unnecessary_at(s, c.release) if s.moment.tenant.determinations else None
+
+
 EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {
     Event.LAST_INTERACTION: _last_interaction,
     Event.PURPOSE_SATISFIED: _purpose_satisfied,
     Event.TERM_END: _term_end,
     Event.RELEASE_EXPIRES: _release_expires,
+    Event.FOUND_UNNECESSARY: _found_unnecessary,
+    Event.DOCUMENT_KEPT_UNTIL: kept_until,
 }

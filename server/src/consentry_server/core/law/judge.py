@@ -335,6 +335,8 @@ class _Hearing:
                 self.duties.append(_Duty(row.log, row.text))
         elif status is not Status.SILENT:
             self.outcome = Outcome.ALLOW
+        elif row is not None and row.tag is not None:
+            self.findings = [row.tag, *self._satisfied]
         if regulated:
             self.duties += [self._duty(duty) for duty in self.section.duties]
         text = self._current
@@ -441,8 +443,13 @@ _EARLIEST_COUNTS: Final = frozenset({ObligationKind.DESTROY_BY, ObligationKind.R
 
 
 def _never_earliest(counts: Sequence[_Count]) -> set[_Count]:
-    """Of the dates of duties of one kind those that never count: a shorter period runs from the same event."""
-    return {
+    """Of the dates of duties of one kind those that never count.
+
+    A shorter period runs from the same event; or the event gives no date before it is recorded, and then nothing is
+    permitted any more.
+    """
+    undated = {count for count in counts if count.event is EVENTS[Event.PURPOSE_SATISFIED]}
+    return undated | {
         longer
         for longer in counts
         for other in counts
@@ -454,8 +461,12 @@ def _never_earliest(counts: Sequence[_Count]) -> set[_Count]:
 
 
 def _first_of_each(dated: Sequence[Dated]) -> list[Dated]:
-    """Of duties of one kind with the very same dates only the first can count."""
-    found: dict[tuple[ObligationKind, tuple[int, ...]], Dated] = {}
+    """Of duties of one kind only those can count that look at a date which no earlier one looks at."""
+    found: list[Dated] = []
     for each in dated:
-        found.setdefault((each.kind, each.dates), each)
-    return list(found.values())
+        if not any(
+            (other.kind, other.needs_date) == (each.kind, each.needs_date) and set(each.dates) <= set(other.dates)
+            for other in found
+        ):
+            found.append(each)
+    return found

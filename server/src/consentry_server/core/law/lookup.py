@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from consentry_server.core.law.circumstances import NOT_ASKED, Circumstances
 from consentry_server.core.law.judge import rule_on
 from consentry_server.core.law.plan import Plan, choose, make_section
-from consentry_server.core.law.situation import age_of, regions_of
+from consentry_server.core.law.situation import VENUES, age_of, regions_of, venue_regions
 from consentry_server.core.vocabulary import KnownBy, Relationship
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ _REQUEST: Final = (
     "identifies",
     "stored",
     "linked_identity",
+    *VENUES,
 )
-_ALWAYS: Final = frozenset({"operation", "purpose", "category"})
+_ALWAYS: Final = frozenset({"operation", "purpose", "category", *VENUES})
 _TENANT: Final = (
     "entity_type",
     "encrypted_at_rest",
@@ -74,11 +75,12 @@ class Place(NamedTuple):
 class Docket:
     """The plans for one operation, by what is known of the person."""
 
-    __slots__ = ("facts", "now", "plans")
+    __slots__ = ("facts", "now", "plans", "venues")
 
-    def __init__(self, facts: dict[str, object], now: datetime) -> None:
+    def __init__(self, facts: dict[str, object], now: datetime, venues: frozenset[str]) -> None:
         self.facts = facts
         self.now = now
+        self.venues = venues
         self.plans: dict[tuple[object, ...], Plan] = {}
 
 
@@ -91,7 +93,7 @@ class Lookup:
     """
 
     def __init__(self, packs: Sequence[Pack], unknown_regions: frozenset[str]) -> None:
-        self._laws = tuple(pack for pack in packs if not pack.everywhere)
+        self._laws = tuple(sheet for pack in packs if not pack.everywhere for sheet in pack.sheets)
         self._houses = tuple(pack for pack in packs if pack.everywhere)
         self._unknown_regions = unknown_regions
         reads = frozenset[str]().union(*(pack.reads for pack in packs))
@@ -121,7 +123,9 @@ class Lookup:
             facts.update(zip(_TENANT, key[2], strict=True))
             facts["has_recipient"] = key[1]
             self._take_room()
-            found = self._dockets[key] = Docket(facts, self._turns[span - 1] if span else _BEFORE_ALL)
+            found = self._dockets[key] = Docket(
+                facts, self._turns[span - 1] if span else _BEFORE_ALL, venue_regions(request)
+            )
         return found
 
     def plan(self, docket: Docket, request: OperationRequest, face: Face) -> tuple[Plan, tuple[str, ...]]:
@@ -133,15 +137,21 @@ class Lookup:
             face: Whose face it is.
         """
         subject = face.subject
-        where: tuple[object, ...]
-        where = (request.regions, face.regions) if subject is None else (request.regions, face.regions, subject.regions)
+        venues = docket.venues
+        where: tuple[object, ...] = (
+            (request.regions, venues, face.regions)
+            if subject is None
+            else (request.regions, venues, face.regions, subject.regions)
+        )
         place = self._places.get(where)
         if place is None:
             self._take_room()
             place = self._places[where] = self._place(regions_of(request, face, self._unknown_regions))
         key: tuple[object, ...] = (place.coverage, subject is not None, face.known_by is not _NOT_KNOWN)
         if self._by_person:
-            key = (*key, age_of(face), Relationship.UNKNOWN if subject is None else subject.relationship)
+            key = (*key, face.age_band)
+            if subject is not None:
+                key = (*key, subject.age_band, subject.relationship)
         plan = docket.plans.get(key)
         if plan is None:
             self._take_room()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law.cases import Case, read_case
 from consentry_server.core.law.circumstances import Question
+from consentry_server.core.law.jurisdictions import parts_of, read_jurisdictions
 from consentry_server.core.law.reading import Groups, Table
 from consentry_server.core.law.rules import (
     EVERY_RULE,
@@ -36,8 +37,11 @@ from consentry_server.core.law.situation import reach
 from consentry_server.core.vocabulary import REGIONS, DataCategory, Grade, NoticeChannel, Operation, Purpose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from enum import Enum
+
+    from consentry_server.core.law.jurisdictions import Jurisdiction
 
 ANYWHERE: Final = "*"
 """The region of a house pack: it is asked about every operation, wherever the person lives."""
@@ -91,8 +95,15 @@ class Pack:
     """The circumstances that any part of the pack looks at."""
     turns: frozenset[datetime]
     """The times at which the pack or a part of it comes into force or goes out of it."""
+    rows: tuple[Pack, ...] = ()
+    """The sheets of a pack that is a table of jurisdictions; see ``jurisdictions``."""
     _about: dict[tuple[Operation, DataCategory], Parts] = field(default_factory=dict, repr=False)
     """Filled on first use: the same parts for the same key, so that it is no state."""
+
+    @property
+    def sheets(self) -> tuple[Pack, ...]:
+        """What is asked by itself: one for each row of a table, otherwise the pack."""
+        return self.rows or (self,)
 
     def parts_about(self, operation: Operation, category: DataCategory) -> Parts:
         """The parts that are about this operation on this category."""
@@ -193,6 +204,9 @@ def _codes(rules: tuple[Rule, ...], scope: tuple[ScopeRow, ...], file: Table) ->
         if row.lead is not None and not _CODE.match(row.lead.code):
             file.where = f"scope {row.text.id}"
             file.fail("code", f"{row.lead.code!r} is no code such as GEOMETRY_UNKNOWN")
+        if row.tag is not None and not _CODE.match(row.tag.code):
+            file.where = f"scope {row.text.id}"
+            file.fail("tag", f"{row.tag.code!r} is no code such as PHOTO_DERIVED")
 
 
 def _requirements(file: Table) -> dict[str, Requirement]:
@@ -204,6 +218,18 @@ def _requirements(file: Table) -> dict[str, Requirement]:
         table.where = f"requirement.{name}"
         found[name] = read_requirement(table)
     return found
+
+
+class _Span(NamedTuple):
+    """Where and when a pack, or one row of its table, is law."""
+
+    regions: frozenset[str]
+    starts: date
+    ends: date | None
+
+
+_SORTS: Final = {"scope": True, "rule": True, "exemption": False, "obligation": False}
+"""The sorts of parts, and whether a pack needs at least one."""
 
 
 def load(data: bytes, *, name: str) -> Pack:
@@ -225,56 +251,106 @@ def load(data: bytes, *, name: str) -> Pack:
     pack_id = header.text("id")
     if not _ID.match(pack_id):
         header.fail("id", f"{pack_id!r} is no id such as us-il-bipa")
-    version = header.number("version")
-    title, source = header.text("title"), header.text("source")
-    grade = header.word("grade", Grade)
-    regions = frozenset(header.texts("regions"))
-    everywhere = regions == {ANYWHERE}
-    if not everywhere and regions - REGIONS:
-        header.fail("regions", f"unknown: {', '.join(sorted(regions - REGIONS))}")
     starts, ends = header.day("effective_from"), header.day("effective_to", required=False)
     evaluated = header.day("evaluated_as_of")
     if starts is None or evaluated is None:  # required days never are
         header.fail("effective_from", "missing")
     if ends is not None and ends <= starts:
         header.fail("effective_to", "not after effective_from")
+    whole = Pack(
+        id=pack_id,
+        version=header.number("version"),
+        title=header.text("title"),
+        sha256=hashlib.sha256(data).hexdigest(),
+        source=header.text("source"),
+        evaluated_as_of=evaluated,
+        cases=(),
+        **_where_and_when(_Span(frozenset(), starts, ends)),
+        **_compiled((), Parts((), (), (), ()), frozenset()),
+    )
+    grade = header.word("grade", Grade)
+    rows = read_jurisdictions(file, starts)
+    regions = _regions(header, rows)
+    if rows and ends is not None:
+        header.fail("effective_to", "each [[jurisdiction]] row has its own")
     header.done()
 
-    groups = _groups(file)
-    file.groups = groups
-    head = Head(pack_id, grade, source, starts)
+    file.groups = _groups(file)
     known = _requirements(file)
-    scope = tuple(read_scope(table, head) for table in file.tables("scope", required=True))
-    rules = tuple(read_rule(table, head, known) for table in file.tables("rule", required=True))
-    exemptions = tuple(read_exemption(table, head) for table in file.tables("exemption"))
-    duties = tuple(read_duty(table, head) for table in file.tables("obligation"))
+    tables = {sort: file.tables(sort, required=needed) for sort, needed in _SORTS.items()}
     cases = tuple(read_case(table) for table in file.tables("case", required=True))
     file.done()
-    parts = Parts(rules, exemptions, scope, duties)
-    texts = [part.text for part in parts.every]
-    _unique(file, texts)
-    _used(rules, exemptions, scope, file)
-    _codes(rules, scope, file)
     if len({case.id for case in cases}) != len(cases):
         file.where = "case"
         file.fail("id", "the same case id twice")
-    return Pack(
-        id=pack_id,
-        version=version,
-        title=title,
-        sha256=hashlib.sha256(data).hexdigest(),
+    whole = replace(whole, cases=cases)
+    if not rows:
+        head = Head(pack_id, grade, whole.source, starts)
+        return _sheet(whole, _Span(regions, starts, ends), head, file, tables, known)
+    sheets: list[Pack] = []
+    models = frozenset(row.model for row in rows)
+    for row in rows:
+        head = Head(pack_id, row.grade or grade, row.source or whole.source, row.effective_from)
+        span = _Span(frozenset({row.region}), row.effective_from, row.effective_to)
+        own = {sort: parts_of(row, each, models) for sort, each in tables.items()}
+        sheets.append(_sheet(whole, span, head, file, own, known))
+    return replace(
+        whole,
         regions=regions,
-        effective_from=starts,
-        effective_to=ends,
-        source=source,
-        evaluated_as_of=evaluated,
-        rules=tuple(texts),
-        cases=cases,
-        everywhere=everywhere,
-        reach=frozenset() if everywhere else reach(regions),
-        starts=midnight(starts),
-        ends=None if ends is None else midnight(ends),
-        parts=parts,
-        reads=_reads(parts),
-        turns=_turns(head, ends, parts),
+        rules=tuple(text for sheet in sheets for text in sheet.rules),
+        reach=reach(regions),
+        reads=frozenset[str]().union(*(sheet.reads for sheet in sheets)),
+        turns=frozenset(turn for sheet in sheets for turn in sheet.turns),
+        rows=tuple(sheets),
     )
+
+
+def _regions(header: Table, rows: Sequence[Jurisdiction]) -> frozenset[str]:
+    """The pack's own regions, or those of its table."""
+    if rows:
+        if "regions" in header:
+            header.fail("regions", "those of the [[jurisdiction]] rows count; leave it out")
+        return frozenset(row.region for row in rows)
+    regions = frozenset(header.texts("regions"))
+    if regions != {ANYWHERE} and regions - REGIONS:
+        header.fail("regions", f"unknown: {', '.join(sorted(regions - REGIONS))}")
+    return regions
+
+
+def _where_and_when(span: _Span) -> dict[str, Any]:
+    everywhere = span.regions == {ANYWHERE}
+    return {
+        "regions": span.regions,
+        "effective_from": span.starts,
+        "effective_to": span.ends,
+        "everywhere": everywhere,
+        "reach": frozenset() if everywhere else reach(span.regions),
+        "starts": midnight(span.starts),
+        "ends": None if span.ends is None else midnight(span.ends),
+    }
+
+
+def _compiled(texts: Sequence[RuleText], parts: Parts, turns: frozenset[datetime]) -> dict[str, Any]:
+    return {"rules": tuple(texts), "parts": parts, "reads": _reads(parts), "turns": turns}
+
+
+def _sheet(
+    whole: Pack,
+    span: _Span,
+    head: Head,
+    file: Table,
+    tables: Mapping[str, Sequence[Table]],
+    known: Mapping[str, Requirement],
+) -> Pack:
+    """Compile the parts of a pack, or of one row of its table."""
+    parts = Parts(
+        rules=tuple(read_rule(table, head, known) for table in tables["rule"]),
+        exemptions=tuple(read_exemption(table, head) for table in tables["exemption"]),
+        scope=tuple(read_scope(table, head) for table in tables["scope"]),
+        duties=tuple(read_duty(table, head) for table in tables["obligation"]),
+    )
+    texts = [part.text for part in parts.every]
+    _unique(file, texts)
+    _used(parts.rules, parts.exemptions, parts.scope, file)
+    _codes(parts.rules, parts.scope, file)
+    return replace(whole, **_where_and_when(span), **_compiled(texts, parts, _turns(head, span.ends, parts)), _about={})

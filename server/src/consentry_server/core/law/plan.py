@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from consentry_server.core.law.circumstances import Question
-from consentry_server.core.law.requirements import Chained, PerIdentifier, Plain, Sought
+from consentry_server.core.law.requirements import Chained, PerIdentifier, Plain, PlainPerIdentifier, Sought
 from consentry_server.core.law.rules import Status
 
 if TYPE_CHECKING:
@@ -228,13 +228,13 @@ def _asked(rule: Rule, ways: tuple[Alternative, ...], unmet: tuple[tuple[int, ..
     return Asked(
         rule=rule,
         own=Way(
-            _plain(rule.plain, unmet[0], review=review),
+            _plain(rule.plain, unmet[0], choice.identifier, review=review),
             _chain(rule.chain, choice.identifier, review=review),
             grants=False,
         ),
         ways=tuple(
             Way(
-                _plain(way.plain, missing, review=review),
+                _plain(way.plain, missing, choice.identifier, review=review),
                 _chain(way.chain, choice.identifier, review=review),
                 way.grants,
             )
@@ -244,13 +244,22 @@ def _asked(rule: Rule, ways: tuple[Alternative, ...], unmet: tuple[tuple[int, ..
     )
 
 
-def _plain(checks: tuple[PlainCheck, ...], unmet: tuple[int, ...], *, review: bool) -> tuple[PlainAsk, ...]:
+def _plain(
+    checks: tuple[PlainCheck, ...], unmet: tuple[int, ...], identifier: DataCategory, *, review: bool
+) -> tuple[PlainAsk, ...]:
     """What the circumstances do not settle, and what they settle to be missing."""
     return tuple(
-        PlainAsk(None if isinstance(check.asks, Question) else check.asks, check.review if review else check.failed)
+        PlainAsk(_asks(check, identifier), check.review if review else check.failed)
         for place, check in enumerate(checks)
         if place in unmet or not isinstance(check.asks, Question)
     )
+
+
+def _asks(check: PlainCheck, identifier: DataCategory) -> Plain | Sought | None:
+    asks = check.asks
+    if isinstance(asks, Question):
+        return None
+    return asks.make(identifier) if isinstance(asks, PlainPerIdentifier) else asks
 
 
 def _chain(checks: Iterable[ChainCheck], identifier: DataCategory, *, review: bool) -> tuple[ChainAsk, ...]:

@@ -69,6 +69,11 @@ class Table:
             if key not in self._read:
                 self.fail(key, "unknown key")
 
+    def changed(self, changes: Mapping[str, Any]) -> Table:
+        """A copy in which some keys are others; a key whose value is None is left out. Nothing of it is read yet."""
+        data = {key: value for key, value in {**self._data, **changes}.items() if value is not None}
+        return Table(data, file=self.file, where=self.where, groups=self.groups)
+
     def text(self, key: str, *, required: bool = True) -> str:
         """A non-empty string; empty where it is absent and not required."""
         value = self.take(key)

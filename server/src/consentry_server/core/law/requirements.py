@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consentry_server.core.law.circumstances import Question, one_of
 from consentry_server.core.law.clock import add_period
 from consentry_server.core.law.situation import Chain, Situation
+from consentry_server.core.law.states import CHAIN_STATES, PLAIN_STATES
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -46,6 +47,12 @@ class PerIdentifier(NamedTuple):
     """A chain requirement that is another one for each identifier a scope row names."""
 
     make: Callable[[DataCategory], Chained]
+
+
+class PlainPerIdentifier(NamedTuple):
+    """A plain requirement that is another one for each identifier a scope row names."""
+
+    make: Callable[[DataCategory], Plain]
 
 
 class Sought(NamedTuple):
@@ -125,6 +132,8 @@ def policy_in_force(s: Situation) -> bool:
 
 @cache
 def _within(months: int, days: int) -> Plain:
+    at_least = timedelta(days=28 * months + days)  # no month is shorter: what is within this needs no calendar
+
     def holds(s: Situation) -> bool:
         subject = s.subject
         since = s.request.captured_at if subject is None or subject.last_interaction is None else None
@@ -132,7 +141,9 @@ def _within(months: int, days: int) -> Plain:
             since = subject.last_interaction
         elif subject is not None and since is None:
             since = max((release.time for release in subject.releases), default=None)
-        return since is not None and s.now < add_period(min(since, s.now), months, days)
+        if since is None:
+            return False
+        return s.now - since < at_least or s.now < add_period(since, months, days)
 
     return holds
 
@@ -141,8 +152,63 @@ def _within_retention(table: Table) -> Plain:
     return _within(*table.period("period", required=True))
 
 
+def _no_sign_of_child(s: Situation) -> bool:
+    return not s.shows_sign_of_child
+
+
+def _not_opted_out(s: Situation) -> bool:
+    subject = s.subject
+    return subject is not None and not any(each.reaches(s.request.purpose) for each in subject.opt_outs)
+
+
+@cache
+def _told(accepted: frozenset[NoticeChannel]) -> PlainPerIdentifier:
+    """Notice without a release: a delivered notice that says it is collected, names it, its purpose and recipient."""
+
+    @cache
+    def make(identifier: DataCategory) -> Plain:
+        named = {identifier, _IMPLIES.get(identifier, identifier)}
+
+        def holds(s: Situation) -> bool:
+            notices = s.moment.tenant.notices
+            for d in () if s.subject is None else s.subject.deliveries:
+                n = notices.get((d.notice_id, d.notice_version))
+                if (
+                    n is not None
+                    and d.channel in accepted
+                    and n.index < d.index
+                    and d.time <= s.now
+                    and n.effective_time <= s.now
+                    and n.says_collected_or_stored
+                    and s.request.purpose in n.purposes
+                    and (not s.request.recipient_id or s.request.recipient_id in n.recipients)
+                    and not named.isdisjoint(n.categories)
+                ):
+                    return True
+            return False
+
+        return holds
+
+    return PlainPerIdentifier(make)
+
+
 def _determination(table: Table) -> Sought:
     return Sought(table.word("kind", DeterminationKind), about_subject=table.flag("about_subject", default=False))
+
+
+_sorted: tuple[tuple[Determination, ...], dict[DeterminationKind, list[Determination]]] = ((), {})
+"""The determinations last asked about, by their kind: a tenant's are the same tuple until one more is recorded."""
+
+
+def _of_kinds(determinations: tuple[Determination, ...]) -> dict[DeterminationKind, list[Determination]]:
+    global _sorted  # noqa: PLW0603 - made of the argument alone, and put in place whole: it is no state
+    known, by_kind = _sorted
+    if known is not determinations:
+        by_kind = {}
+        for each in determinations:
+            by_kind.setdefault(each.kind, []).append(each)
+        _sorted = (determinations, by_kind)
+    return by_kind
 
 
 def match_determination(s: Situation, sought: Sought) -> Determination | None:
@@ -153,9 +219,13 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
     3. Where it names a person, this is that person, and it is known how the caller knows; some uses need one named.
     4. Where it names an algorithm, the request's algorithm and version are exactly those; some uses need one named.
     """
-    request, person = s.request, s.person
-    for found in s.moment.tenant.determinations:
-        if found.kind is not sought.kind or not found.active or not found.time <= s.now < found.expires_at:  # (1)
+    request = s.request
+    of_kind = _of_kinds(s.moment.tenant.determinations).get(sought.kind)
+    if of_kind is None:
+        return None
+    person = s.person
+    for found in of_kind:
+        if not found.active or not found.time <= s.now < found.expires_at:  # (1)
             continue
         if request.operation not in found.operations and (found.operations or not sought.entity_wide):  # (2)
             continue
@@ -269,6 +339,12 @@ def _term_running(s: Situation, c: Chain) -> bool | None:
     return True  # the other two ends have requirements of their own
 
 
+def _term_not_over(s: Situation, c: Chain) -> bool | None:
+    if c.notice is not None and c.release is not None and c.notice.term is None:
+        return True
+    return _term_running(s, c)
+
+
 def _notice_recipient(s: Situation, c: Chain) -> bool | None:
     return None if c.notice is None else s.request.recipient_id in c.notice.recipients
 
@@ -380,6 +456,30 @@ def _age_settled(s: Situation, c: Chain) -> bool | None:
     )
 
 
+def _release_explicit(_s: Situation, c: Chain) -> bool | None:
+    return None if c.release is None else c.release.explicit
+
+
+def _release_unconditional(_s: Situation, c: Chain) -> bool | None:
+    r = c.release
+    return None if r is None else not r.condition_of_employment and r.form is not _EMPLOYMENT_RELEASE
+
+
+def _release_after_opt_out(s: Situation, c: Chain) -> bool | None:
+    release = c.release
+    if release is None or s.subject is None:
+        return None
+    for each in s.subject.opt_outs:  # noqa: SIM110 - a generator costs more than what it iterates over
+        if each.reaches(s.request.purpose) and each.ends(release):
+            return False
+    return True
+
+
+def _release_by_parent(_s: Situation, c: Chain) -> bool | None:
+    r = c.release
+    return None if r is None else bool(r.representative_ref) and r.authority_basis in _OVER_CHILD
+
+
 def _release_authority(s: Situation, c: Chain) -> bool | None:
     r = c.release
     if r is None:
@@ -398,10 +498,13 @@ def _midnight(table: Table, key: str) -> datetime:
     return datetime.combine(day if day is not None else date.max, time(), tzinfo=UTC)
 
 
-PLAIN: Final[dict[str, Callable[[Table], Question | Plain | Sought]]] = {
+PLAIN: Final[dict[str, Callable[[Table], Question | Plain | PlainPerIdentifier | Sought]]] = {
     "never": lambda _: Question(lambda _c: False, frozenset()),
     "person.identified": lambda _: one_of("named", _YES),
     "person.linked": lambda _: _LINKED,
+    "person.no_sign_of_child": lambda _: _no_sign_of_child,
+    "person.not_opted_out": lambda _: _not_opted_out,
+    "person.told": lambda table: _told(table.words("channels", NoticeChannel)),
     "record.within_retention": _within_retention,
     "request.category_in": _category_in,
     "request.consideration_none": lambda _: one_of("consideration", frozenset({Consideration.NONE})),
@@ -414,6 +517,7 @@ PLAIN: Final[dict[str, Callable[[Table], Question | Plain | Sought]]] = {
     "tenant.encrypted_in_transit": lambda _: one_of("encrypted_in_transit", _YES),
     "tenant.policy_in_force": lambda _: policy_in_force,
     "tenant.protection_at_least_other_sensitive": lambda _: one_of("protection_at_least_other_sensitive", _YES),
+    **PLAIN_STATES,
 }
 """Every requirement on the operation, the person and the tenant that a pack may name."""
 
@@ -432,6 +536,7 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "notice.covers_category": lambda _: _notice_category,
     "notice.states_term": lambda _: _notice_term,
     "notice.term_running": lambda _: _term_running,
+    "notice.term_not_over": lambda _: _term_not_over,
     "notice.names_recipient": lambda _: _notice_recipient,
     "release.exists": lambda _: _release_exists,
     "release.recorded": lambda _: _release_recorded,
@@ -452,5 +557,13 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "release.not_childs_own": lambda _: _release_not_childs_own,
     "release.age_settled": lambda _: _age_settled,
     "release.authority": lambda _: _release_authority,
+    "release.by_parent": lambda _: _release_by_parent,
+    "release.explicit": lambda _: _release_explicit,
+    "release.unconditional": lambda _: _release_unconditional,
+    "release.after_opt_out": lambda _: _release_after_opt_out,
+    **CHAIN_STATES,
 }
 """Every chain requirement a pack may name."""
+
+GRANTING: Final = frozenset({"tenant.determination", "person.told"})
+"""Plain requirements that, as one of several ways to satisfy a rule, are by themselves a legal basis."""

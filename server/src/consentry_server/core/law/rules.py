@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consentry_server.core.law.clock import EVENTS, Event
 from consentry_server.core.law.conditions import read_when
 from consentry_server.core.law.model import Finding, Obligation, ObligationKind
-from consentry_server.core.law.requirements import CHAIN, PLAIN, Chained, PerIdentifier, Plain, Sought
+from consentry_server.core.law.requirements import (
+    CHAIN,
+    GRANTING,
+    PLAIN,
+    Chained,
+    PerIdentifier,
+    Plain,
+    PlainPerIdentifier,
+    Sought,
+)
 from consentry_server.core.vocabulary import DataCategory, DeterminationKind, Grade, Operation, Outcome, Words
 
 if TYPE_CHECKING:
@@ -57,19 +66,19 @@ class RuleText:
 class Requirement(NamedTuple):
     """One named requirement of a pack; exactly one of the first two is set."""
 
-    plain: Question | Plain | Sought | None
+    plain: Question | Plain | PlainPerIdentifier | Sought | None
     chained: Chained | PerIdentifier | None
     code: str
     text: str
     remedy: str
     grants: bool
-    """Whether holding is by itself a legal basis: a recorded determination."""
+    """Whether holding is by itself a legal basis: a recorded determination, or a notice where no consent is asked."""
 
 
 class PlainCheck(NamedTuple):
     """A plain requirement of one rule, with what to say where it fails."""
 
-    asks: Question | Plain | Sought
+    asks: Question | Plain | PlainPerIdentifier | Sought
     failed: Finding
     review: Finding
 
@@ -127,6 +136,8 @@ class ScopeRow:
     lead: Finding | None
     """Said first where the answer does not permit."""
     review: Finding | None
+    tag: Finding | None
+    """Said of an operation that this law leaves out, where the answer permits."""
     satisfied: Finding
     log: Obligation
 
@@ -277,7 +288,7 @@ def read_requirement(table: Table) -> Requirement:
         code=table.text("code"),
         text=table.text("text"),
         remedy=table.text("remedy"),
-        grants=name == "tenant.determination",
+        grants=name in GRANTING,
     )
     for key in ("purpose", "purposes", "categories"):
         if name.startswith(("release.", "notice.")) and key in table and table.take(key) is None:
@@ -356,6 +367,11 @@ def read_scope(table: Table, head: Head) -> ScopeRow:
     if "code" in table or status is Status.UNDETERMINED:
         lead = _finding(head, text, table.text("code"), table.text("text"), table.text("remedy"), Outcome.DENY)
         review = replace(lead, outcome=Outcome.REVIEW)
+    tag = None
+    if "tag" in table:
+        if status is not Status.SILENT:
+            table.fail("tag", "only what this law is silent about is tagged")
+        tag = _finding(head, text, table.text("tag"), text.title, "", Outcome.ALLOW)
     nonbiometric = status is Status.NONBIOMETRIC
     row = ScopeRow(
         text=text,
@@ -366,6 +382,7 @@ def read_scope(table: Table, head: Head) -> ScopeRow:
         regime=table.text("regime", required=False),
         lead=lead,
         review=review,
+        tag=tag,
         satisfied=_finding(
             head,
             text,

@@ -61,19 +61,29 @@ def reach(regions: frozenset[str]) -> frozenset[str]:
     return regions | frozenset(r for r in REGIONS if parent(r) in regions)
 
 
+VENUES: Final = {"new_york_city_establishment": "US-NY", "portland_public_accommodation": "US-OR"}
+"""The regions that facts of a venue place an operation in."""
+
+
+def venue_regions(request: OperationRequest) -> frozenset[str]:
+    """The regions of the venues that the operation is said to happen in; unknown places it nowhere."""
+    return frozenset([region for fact, region in VENUES.items() if getattr(request, fact)])
+
+
 def regions_of(request: OperationRequest, face: Face, unknown_regions: frozenset[str]) -> frozenset[str]:
     """The regions whose law has to be looked at for one face.
 
     1. Where the person lives: what is on record and what the caller adds. If nothing is known of that, the
        configured set takes its place. Of an unidentified face nothing is known, whatever the caller says of it:
        the configured set is looked at too.
-    2. Where the operation happens or the photo was taken (``request.regions``) is added, never put instead.
+    2. Where the operation happens or the photo was taken (``request.regions``, and the region of a venue) is added,
+       never put instead.
     3. ``US`` alone names no state, so the configured states are added.
 
     Source: statutes.md 11, combination rule (residence claim, capture location, venue; unknown means the set).
     """
     home = face.regions | (unknown_regions if face.subject is None else face.subject.regions)  # (1)
-    found = (home or unknown_regions) | request.regions  # (2)
+    found = (home or unknown_regions) | request.regions | venue_regions(request)  # (2)
     if "US" in found:  # (3)
         found |= frozenset(region for region in unknown_regions if region.startswith("US-"))
     return found

@@ -155,6 +155,24 @@ class SatisfiedPurpose:
 
 
 @dataclass(frozen=True, slots=True)
+class OptOut:
+    """The person asked that their sensitive data not be used: a right to limit or to opt out. It only restricts."""
+
+    index: int
+    time: datetime
+    purposes: frozenset[Purpose] = frozenset()
+    """Empty means every purpose."""
+
+    def reaches(self, purpose: Purpose) -> bool:
+        """Whether it speaks of this purpose."""
+        return not self.purposes or purpose in self.purposes
+
+    def ends(self, release: Release) -> bool:
+        """Whether what this release permits is over: it was recorded, or signed, before."""
+        return release.index < self.index or release.signed_at <= self.time
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What is known of one person."""
 
@@ -188,6 +206,8 @@ class Subject:
 
     account_closed_at: datetime | None = None
     """Ends a term that the notice bound to ``TermEnd.ACCOUNT_CLOSED``."""
+    opt_outs: tuple[OptOut, ...] = ()
+    """Requests to limit or to opt out, in ledger order; none is ever removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +234,8 @@ class Photo:
     """subject_refs of the people the uploader says are in it."""
     destruction_id: str = ""
     """Set once destruction was requested: from then on it opens for nobody."""
+    new_york_city_establishment: bool | None = None
+    portland_public_accommodation: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,3 +393,7 @@ class OperationRequest:
     algorithm_id: str = ""
     algorithm_version: str = ""
     collection_method_id: str = ""
+    new_york_city_establishment: bool | None = None
+    """Taken of customers of a commercial establishment in New York City (N.Y.C. Admin. Code 22-1201)."""
+    portland_public_accommodation: bool | None = None
+    """Taken in a place of public accommodation in Portland, Oregon (City Code 34.10)."""

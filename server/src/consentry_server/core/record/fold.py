@@ -20,6 +20,7 @@ from consentry_server.core.record.facts import (
     Identifier,
     KeyRotated,
     Notice,
+    OptOut,
     Photo,
     Release,
     RetentionPolicy,
@@ -244,6 +245,12 @@ def _purpose_satisfied(records: Records, entry: Mapping[str, Any], stamp: _Stamp
     records.put(Subject, subject.subject_ref, replace(subject, satisfied=(*subject.satisfied, *ended)))
 
 
+def _opted_out(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    subject = _subject(records, entry)
+    made = OptOut(stamp.index, stamp.time, frozenset(Purpose(purpose) for purpose in entry.get("purposes", ())))
+    records.put(Subject, subject.subject_ref, replace(subject, opt_outs=(*subject.opt_outs, made)))
+
+
 def _employment_ended(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _subject(records, entry)
     records.put(Subject, subject.subject_ref, replace(subject, employment_ended_at=stamp.time))
@@ -357,6 +364,7 @@ _HANDLERS: dict[str, Callable[[Records, Mapping[str, Any], _Stamp], None]] = {
     "release.withdrawn": _release_withdrawn,
     "interaction.recorded": _interaction_recorded,
     "purpose.satisfied": _purpose_satisfied,
+    "person.opted_out": _opted_out,
     "employment.ended": _employment_ended,
     "photo.stored": _photo_stored,
     "identifier.stored": _identifier_stored,

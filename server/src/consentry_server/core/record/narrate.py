@@ -160,6 +160,9 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "notice.delivered": _delivery,
     "notice.published": _notice,
     "pack.activated": _pack,
+    "person.opted_out": lambda entry: (
+        f"{_who(entry)} recorded that the person opted out: {_words(entry.get('purposes', ())) or 'every purpose'}."
+    ),
     "photo.opened": _photo_opened,
     "photo.refused": _refused,
     "photo.stored": _photo_stored,

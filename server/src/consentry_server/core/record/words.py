@@ -321,6 +321,14 @@ def _interaction(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     ]
 
 
+def _opted_out(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+    about = f" for the purposes {words(entry['purposes'])}" if entry.get("purposes") else " for any purpose"
+    return "person opted out", [
+        f"{who(entry['actor'])} recorded that the person asked that their data not be used{about}.",
+        "Only a release signed after this opens it again.",
+    ]
+
+
 def _purpose_satisfied(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     return "purpose satisfied", [
         (
@@ -430,6 +438,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "notice.delivered": _notice_delivered,
     "notice.published": _notice_published,
     "pack.activated": words_system.pack_activated,
+    "person.opted_out": _opted_out,
     "photo.opened": _photo_opened,
     "photo.refused": _photo_refused,
     "photo.stored": _photo_stored,
