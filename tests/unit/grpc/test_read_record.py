@@ -211,6 +211,7 @@ def test_a_bad_release_is_refused(case: Case) -> None:
 DETERMINATION: list[Case] = [
     (put(determination__kind=0), UNKNOWN, "determination.kind"),
     (put(determination__kind=v.DETERMINATION_KIND_LEGAL_PROCESS), REQUIRED, "determination.contract_id"),
+    (put(determination__kind=v.DETERMINATION_KIND_TX_RETENTION_REQUIRED), REQUIRED, "determination.contract_id"),
     (put(determination__operations=[99]), UNKNOWN, "determination.operations[0]"),
     (put(determination__recipient_id="cloud"), NOT_BUILT, "determination.recipient_id"),
     (put(determination__algorithm_version=""), REQUIRED, "determination.algorithm_version"),

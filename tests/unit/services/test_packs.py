@@ -55,6 +55,23 @@ async def test_packs_follow_the_ledger_and_not_the_build(
         await stack.running.aclose()
 
 
+async def test_a_tenant_of_an_older_build_gets_the_packs_that_came_since(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = tenant.bundled_packs()
+    older = tuple((pack, data) for pack, data in every if pack.id in {"us-il-bipa", "house-base"})
+    monkeypatch.setattr(tenant, "bundled_packs", lambda: older)
+    stack = await start(tmp_path, clock)
+    first = activations(stack)
+    assert len(first) == len(older)
+    await stack.running.aclose()
+    monkeypatch.setattr(tenant, "bundled_packs", lambda: every)
+    clock.forward(seconds=1)
+    stack = await start(tmp_path, clock, create=False)
+    assert activations(stack) == [*first, *((p.id, p.version) for p, _ in every if (p.id, p.version) not in first)]
+    await stack.running.aclose()
+
+
 @pytest.mark.parametrize("kept", [None, b"not a pack", b"id = 'house-base'"])
 def test_a_pack_whose_bytes_are_gone_or_others_decides_nothing(kept: bytes | None) -> None:
     packs = Packs([], lambda _sha256: kept)

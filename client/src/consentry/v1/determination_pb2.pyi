@@ -86,7 +86,9 @@ class Determination(_message.Message):
     kind: _vocabulary_pb2.DeterminationKind.ValueType
     """What it says. Required."""
     algorithm_id: _builtins.str
-    """The algorithm it is about, a slug as notice_id. Required for DETERMINATION_KIND_NONBIOMETRIC."""
+    """The algorithm it is about, a slug as notice_id. Required for DETERMINATION_KIND_NONBIOMETRIC,
+    TX_AI_TRAINING and TX_SECURITY.
+    """
     algorithm_version: _builtins.str
     """That algorithm's version, exact, at most 64 characters. Required with `algorithm_id`."""
     subject_id: _builtins.str

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 ENTITY_WIDE = frozenset({DeterminationKind.GLBA_TITLE_V})
 """Exemptions of the entity itself: their scope may leave operations and purposes open (740 ILCS 14/25(c))."""
 
+ALGORITHM_NEEDED = frozenset(
+    {DeterminationKind.NONBIOMETRIC, DeterminationKind.TX_AI_TRAINING, DeterminationKind.TX_SECURITY}
+)
+"""What is determined of one algorithm version, and says nothing without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeterminationDraft:
@@ -332,10 +337,10 @@ def _check_determination(draft: DeterminationDraft) -> None:
             f"a determination of kind {draft.kind} must name operations and purposes",
             field="determination.operations" if not draft.operations else "determination.purposes",
         )
-    if draft.kind is DeterminationKind.NONBIOMETRIC and not (draft.algorithm_id and draft.algorithm_version):
+    if draft.kind in ALGORITHM_NEEDED and not (draft.algorithm_id and draft.algorithm_version):
         raise ConsentryError(
             Reason.FIELD_REQUIRED,
-            "a determination that an algorithm cannot identify must name it and its version",
+            f"a determination of kind {draft.kind} must name the algorithm and its version",
             field="determination.algorithm_id",
         )
     optional_slug(draft.algorithm_id, "determination.algorithm_id")
