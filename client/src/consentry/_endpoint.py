@@ -46,10 +46,11 @@ RETRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "WithdrawRelease",
             "RecordInteraction",
             "RecordPurposeSatisfied",
+            "RecordEmploymentEnded",
             "RecordDetermination",
             "GetSubject",
         ),
-        "VaultService": ("UploadPhoto", "StoreIdentifier", "ListIdentifiers"),
+        "VaultService": ("UploadPhoto", "StoreIdentifier", "ListIdentifiers", "RecordDerived"),
         "RetentionService": ("GetDestructionCertificate",),
         "AuditService": ("ListEntries", "GetCheckpoint", "GetInclusionProof", "GetConsistencyProof"),
     }

@@ -989,6 +989,8 @@ class _DeterminationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Det
     """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
     DETERMINATION_KIND_LEGAL_PROCESS: _DeterminationKind.ValueType  # 8
     """A warrant or subpoena of a court of competent jurisdiction."""
+    DETERMINATION_KIND_ACCURACY_TESTED: _DeterminationKind.ValueType  # 9
+    """The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 
 class DeterminationKind(_DeterminationKind, metaclass=_DeterminationKindEnumTypeWrapper):
     """What a recorded legal determination says. An exemption attaches to its own law only."""
@@ -1011,6 +1013,8 @@ DETERMINATION_KIND_ON_DEVICE: DeterminationKind.ValueType  # 7
 """The tenant has no control of the data: Barnett v. Apple, G.T. v. Samsung."""
 DETERMINATION_KIND_LEGAL_PROCESS: DeterminationKind.ValueType  # 8
 """A warrant or subpoena of a court of competent jurisdiction."""
+DETERMINATION_KIND_ACCURACY_TESTED: DeterminationKind.ValueType  # 9
+"""The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 Global___DeterminationKind: _TypeAlias = DeterminationKind  # noqa: Y015
 
 class _ProcessingResult:

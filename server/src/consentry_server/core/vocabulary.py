@@ -321,6 +321,8 @@ class DeterminationKind(Words):
     """No control of the data by the tenant: Barnett v. Apple, G.T. v. Samsung."""
     LEGAL_PROCESS = auto()
     """A warrant or subpoena of a court of competent jurisdiction."""
+    ACCURACY_TESTED = auto()
+    """The named algorithm version was tested for accuracy and bias, with an image threshold: FTC v. Rite Aid."""
 
 
 class ProcessingResult(Words):
@@ -394,3 +396,8 @@ BIOMETRIC_CATEGORIES = frozenset(
 
 NONBIOMETRIC_PURPOSES = frozenset({Purpose.PHOTO_DISPLAY, Purpose.PHOTO_SHARING, Purpose.PHOTO_HOSTING})
 """Purposes for which a photo may be shown as a photo, never for a template."""
+
+EMPLOYMENT_PURPOSES = frozenset(
+    {Purpose.TIMEKEEPING, Purpose.WORKDAY_START_END, Purpose.SECURE_ACCESS, Purpose.WORKPLACE_SAFETY}
+)
+"""Purposes that an employer collects for; they end with the employment (Tex. Bus. & Com. Code 503.001(c-2))."""

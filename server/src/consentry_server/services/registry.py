@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 ENTITY_WIDE = frozenset({DeterminationKind.GLBA_TITLE_V})
 """Exemptions of the entity itself: their scope may leave operations and purposes open (740 ILCS 14/25(c))."""
 
+OF_ALGORITHM = frozenset({DeterminationKind.NONBIOMETRIC, DeterminationKind.ACCURACY_TESTED})
+"""What is determined of an algorithm, of exactly one version."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeterminationDraft:
@@ -304,10 +307,10 @@ def _check_determination(draft: DeterminationDraft) -> None:
             f"a determination of kind {draft.kind} must name operations and purposes",
             field="determination.operations" if not draft.operations else "determination.purposes",
         )
-    if draft.kind is DeterminationKind.NONBIOMETRIC and not (draft.algorithm_id and draft.algorithm_version):
+    if draft.kind in OF_ALGORITHM and not (draft.algorithm_id and draft.algorithm_version):
         raise ConsentryError(
             Reason.FIELD_REQUIRED,
-            "a determination that an algorithm cannot identify must name it and its version",
+            "a determination about an algorithm must name it and its version",
             field="determination.algorithm_id",
         )
     optional_slug(draft.algorithm_id, "determination.algorithm_id")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from consentry_server.core.record.artifacts import ArtifactState
 from consentry_server.core.record.facts import (
     Delivery,
     Determination,
@@ -61,6 +62,7 @@ _REQUEST_WORDS: Final[dict[str, type[Words]]] = {
     "source_kind": SourceKind,
     "disclosure_basis": DisclosureBasis,
     "consideration": Consideration,
+    "artifact_state": ArtifactState,
 }
 _REQUEST_FLAGS: Final = (
     "uses_face_geometry",

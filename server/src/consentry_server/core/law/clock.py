@@ -6,6 +6,7 @@ import calendar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from consentry_server.core.record.facts import UNNECESSARY_DAYS
 from consentry_server.core.vocabulary import Words
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Event(Words):
     TERM_END = "TERM_END"
     """The end of the length of term that the notice states."""
     RELEASE_EXPIRES = "RELEASE_EXPIRES"
+    FOUND_UNNECESSARY = "FOUND_UNNECESSARY"
+    """When holding was found unnecessary, 45 days later where that period was extended (C.R.S. 6-1-1314(2)(c))."""
 
 
 def add_period(start: datetime, months: int, days: int) -> datetime:
@@ -77,9 +80,15 @@ def _purpose_satisfied(_s: Situation, _c: Chain) -> datetime | None:
     return None
 
 
+def _found_unnecessary(s: Situation, _c: Chain) -> datetime | None:
+    found = None if s.subject is None else s.subject.found_unnecessary(s.request.purpose)
+    return None if found is None else found.destroy_by - timedelta(days=UNNECESSARY_DAYS)
+
+
 EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {
     Event.LAST_INTERACTION: _last_interaction,
     Event.PURPOSE_SATISFIED: _purpose_satisfied,
     Event.TERM_END: _term_end,
     Event.RELEASE_EXPIRES: _release_expires,
+    Event.FOUND_UNNECESSARY: _found_unnecessary,
 }

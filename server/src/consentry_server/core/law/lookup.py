@@ -46,6 +46,7 @@ _REQUEST: Final = (
     "identifies",
     "stored",
     "linked_identity",
+    "artifact_state",
 )
 _ALWAYS: Final = frozenset({"operation", "purpose", "category"})
 _TENANT: Final = (
