@@ -27,6 +27,7 @@ from consentry.inputs import (
     Check,
     Claims,
     Delivery,
+    DerivedArtifact,
     Determination,
     Face,
     Identifier,
@@ -57,6 +58,7 @@ from consentry.results import (
 )
 from consentry.vocabulary import (
     AgeBand,
+    ArtifactKind,
     AuthorityBasis,
     ConsentScope,
     Consideration,
@@ -83,6 +85,7 @@ from consentry.vocabulary import (
     SignatureProcess,
     SignerRole,
     SourceKind,
+    TaintReason,
     TermEnd,
     Visibility,
     Vouching,
@@ -90,6 +93,7 @@ from consentry.vocabulary import (
 
 __all__ = [
     "AgeBand",
+    "ArtifactKind",
     "Attribution",
     "AuthorityBasis",
     "Box",
@@ -106,6 +110,7 @@ __all__ = [
     "Decision",
     "Delivery",
     "Denied",
+    "DerivedArtifact",
     "DestructionStage",
     "DestructionTrigger",
     "Determination",
@@ -160,6 +165,7 @@ __all__ = [
     "SourceKind",
     "StoredIdentifier",
     "StoredPhoto",
+    "TaintReason",
     "Term",
     "TermEnd",
     "Truncated",

@@ -305,7 +305,7 @@ def record_interaction(
 
 def record_purpose_satisfied(
     subject_id: str,
-    purposes: Sequence[Purpose],
+    purposes: Sequence[Purpose] = (),
     *,
     end: PurposeEnd = PurposeEnd.SATISFIED,
     occur_time: datetime | None = None,
@@ -343,6 +343,23 @@ def record_opt_out(
         occur_time=occur_time,
     )
     return Call("RegistryService", "RecordOptOut", request, same)
+
+
+def record_employment_ended(
+    subject_id: str, *, occur_time: datetime | None = None, request_id: str = ""
+) -> Call[registry_service_pb2.RecordEmploymentEndedResponse]:
+    """Record the end of an employment, which ends its releases and purposes.
+
+    Raises:
+        Conflict: the person is not on record as an employee.
+    """
+    request = fill(
+        registry_service_pb2.RecordEmploymentEndedRequest(),
+        request_id=request_id or new_request_id(),
+        subject_id=subject_id,
+        occur_time=occur_time,
+    )
+    return Call("RegistryService", "RecordEmploymentEnded", request, same)
 
 
 def record_determination(
@@ -420,6 +437,23 @@ def list_identifiers(
         vault_service_pb2.ListIdentifiersRequest(), subject=_subject(subject_id, subject_ref), page_size=page_size
     )
     return Listing("VaultService", "ListIdentifiers", request, "identifiers")
+
+
+def record_derived(
+    artifact: inputs.DerivedArtifact, *, request_id: str = ""
+) -> Call[vault_service_pb2.RecordDerivedResponse]:
+    """Record at once what a data set or model was made from; what is not on record is denied later.
+
+    Where the consent behind a source was invalid the answer says ``artifact.tainted``: a result, and no error.
+
+    Raises:
+        NotFound: no such decision or source.
+        Conflict: the decision is about something else, or the artifact is known with another kind.
+    """
+    request = fill(
+        vault_service_pb2.RecordDerivedRequest(), request_id=request_id or new_request_id(), artifact=artifact
+    )
+    return Call("VaultService", "RecordDerived", request, same)
 
 
 # -- retention and audit -----------------------------------------------------------------------------------------------

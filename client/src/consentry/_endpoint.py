@@ -47,10 +47,11 @@ RETRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "RecordInteraction",
             "RecordPurposeSatisfied",
             "RecordOptOut",
+            "RecordEmploymentEnded",
             "RecordDetermination",
             "GetSubject",
         ),
-        "VaultService": ("UploadPhoto", "StoreIdentifier", "ListIdentifiers"),
+        "VaultService": ("UploadPhoto", "StoreIdentifier", "ListIdentifiers", "RecordDerived"),
         "RetentionService": ("GetDestructionCertificate",),
         "AuditService": ("ListEntries", "GetCheckpoint", "GetInclusionProof", "GetConsistencyProof"),
     }

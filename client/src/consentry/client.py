@@ -119,6 +119,7 @@ class Client(BaseClient):
     record_interaction = _method(_calls.record_interaction)
     record_purpose_satisfied = _method(_calls.record_purpose_satisfied)
     record_opt_out = _method(_calls.record_opt_out)
+    record_employment_ended = _method(_calls.record_employment_ended)
     record_determination = _method(_calls.record_determination)
     approve_determination = _method(_calls.approve_determination)
     get_subject = _method(_calls.get_subject)
@@ -126,6 +127,7 @@ class Client(BaseClient):
     store_identifier = _method(_calls.store_identifier)
     open_identifier = _method(_calls.open_identifier)
     list_identifiers = _listing(_calls.list_identifiers)
+    record_derived = _method(_calls.record_derived)
 
     get_destruction_certificate = _method(_calls.get_destruction_certificate)
     list_entries = _listing(_calls.list_entries)

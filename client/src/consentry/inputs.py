@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from consentry.vocabulary import (
     AgeBand,
+    ArtifactKind,
     AuthorityBasis,
     ConsentScope,
     Consideration,
@@ -120,6 +121,20 @@ class PhotoDescription:
     source: Source | None = None
     purpose: Purpose = Purpose.PHOTO_HOSTING
     regions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedArtifact:
+    """A data set or model and what it was made from, under one decision on exactly these sources."""
+
+    artifact_id: str
+    kind: ArtifactKind
+    decision_id: str
+    make_time: datetime
+    photo_ids: Sequence[str] = ()
+    identifier_ids: Sequence[str] = ()
+    source_artifact_ids: Sequence[str] = ()
+    identifies_individual: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ class Decision:
         permit: JWT for the allowed part; empty where none was wanted or can be given. A secret: it is left out of
             ``repr`` and ``str``.
         observed_only: nothing is enforced for this operation yet; the outcome is what would be decided.
+        late: it was asked for after it was done; what was recorded since does not make it right.
     """
 
     decision_id: str
@@ -111,6 +112,8 @@ class Decision:
     packs: tuple[PackReference, ...]
     observed_only: bool
     previous_decision_id: str
+    late: bool = False
+    occur_time: datetime | None = None
     permit: str = field(default="", repr=False)
 
     @property
@@ -207,6 +210,8 @@ def read_decision(message: decision_pb2.Decision, permit: str = "") -> Decision:
         ),
         observed_only=message.observed_only,
         previous_decision_id=message.previous_decision_id,
+        late=message.late,
+        occur_time=_time(message, "occur_time"),
         permit=permit,
     )
 

@@ -327,6 +327,7 @@ class DeterminationKind(Word):
     VERIFIABLE_PARENTAL_CONSENT = 30
     INTEGRAL_DISCLOSURE = 31
     CHILD_DATA_SECURITY = 32
+    ACCURACY_TESTED = 33
 
 
 class ProcessingResult(Word):
@@ -396,6 +397,29 @@ class PurposeEnd(Word):
     UNSPECIFIED = 0
     SATISFIED = 1
     FOUND_UNNECESSARY = 2
+    ACCOUNT_CLOSED = 3
+
+
+class ArtifactKind(Word):
+    """What a derived artifact is."""
+
+    UNSPECIFIED = 0
+    DATASET = 1
+    MODEL = 2
+
+
+class TaintReason(Word):
+    """Why a data set or model may be used for nothing any more."""
+
+    UNSPECIFIED = 0
+    DECISION_NOT_PERMITTING = 1
+    DECISION_LATE = 2
+    BASIS_GONE = 3
+    SOURCE_DESTROYED = 4
+    PERSON_LEFT_OUT = 5
+    PARENT_TAINTED = 6
+    CONSENT_ENDED_BEFORE = 7
+    SIGNER_WAS_CHILD = 8
 
 
 class SignatureAlgorithm(Word):

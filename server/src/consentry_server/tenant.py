@@ -40,6 +40,8 @@ from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.coverage import Coverage
+from consentry_server.services.derived import Derived
+from consentry_server.services.ends import Ends
 from consentry_server.services.evidence import Evidence, EvidenceSettings
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
@@ -238,8 +240,8 @@ class RunningTenant:
         stack.push_async_callback(blobs.aclose)
         index = LedgerIndex(ledger=self.ledger, store=store, kept=SqliteIndexStore(folders.index))
         indexer = Indexer(index)
-        await indexer.start()
-        stack.push_async_callback(indexer.aclose)
+        await asyncio.to_thread(indexer.start)
+        stack.push_async_callback(asyncio.to_thread, indexer.close)
         packs = bundled_packs()
         compiled = Packs([pack for pack, _ in packs], store.fetch_document)
         services = self._wire(sequencer, store, index, keys, checkpoints, blobs, compiled)
@@ -336,6 +338,8 @@ class RunningTenant:
             people=people,
             sequencer=sequencer,
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
+            derived=Derived(sequencer=sequencer, store=store, gate=gate),
+            ends=Ends(sequencer=sequencer, people=people, sealing=sealing, retention=retention),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:

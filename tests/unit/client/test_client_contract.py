@@ -14,6 +14,7 @@ from consentry.v1 import (
     audit_service_pb2,
     consent_pb2,
     decision_pb2,
+    derived_artifact_pb2,
     determination_pb2,
     error_reason_pb2,
     gate_service_pb2,
@@ -30,8 +31,8 @@ from consentry.v1 import (
 )
 
 FILES = [
-    consent_pb2, decision_pb2, determination_pb2, identifier_pb2, ledger_pb2, notice_pb2, photo_pb2,
-    registry_service_pb2, retention_policy_pb2, subject_pb2, vocabulary_pb2, gate_service_pb2,
+    consent_pb2, decision_pb2, derived_artifact_pb2, determination_pb2, identifier_pb2, ledger_pb2, notice_pb2,
+    photo_pb2, registry_service_pb2, retention_policy_pb2, subject_pb2, vocabulary_pb2, gate_service_pb2,
 ]  # fmt: skip
 SERVICES = {
     service.name: service
@@ -52,6 +53,7 @@ SET_BY_SERVER = {
     "Delivery": {"delivery_id", "record_time", "entry"},
     "Release": {"release_id", "state", "record_time", "withdraw_time", "entry"},
     "Identifier": {"identifier_id", "subject_ref", "purpose", "create_time", "destroy_by_time"},
+    "DerivedArtifact": {"tainted", "taint_reason"},
     "Determination": {"determination_id", "subject_ref", "state", "recorded_by", "approved_by", "entry"},
 }
 

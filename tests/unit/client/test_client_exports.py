@@ -10,8 +10,9 @@ from consentry import aio, errors
 from consentry.vocabulary import Word
 
 PINNED = {
-    "AgeBand", "Attribution", "AuthorityBasis", "Box", "Check", "CheckedFace", "Claims", "Client", "Config",
-    "Conflict", "ConsentScope", "ConsentryError", "Consideration", "DataCategory", "Decision", "Delivery",
+    "AgeBand", "ArtifactKind", "Attribution", "AuthorityBasis", "Box", "Check", "CheckedFace", "Claims", "Client",
+    "Config", "Conflict", "ConsentScope", "ConsentryError", "Consideration", "DataCategory", "Decision", "Delivery",
+    "DerivedArtifact",
     "Denied", "DestructionStage", "DestructionTrigger", "Determination", "DeterminationKind", "DisclosureBasis",
     "EntryReference", "Face", "FaceDecision", "Grade", "Guard", "Identifier", "InvalidRequest", "KnownBy",
     "NotBuilt", "NotFound", "Notice", "NoticeChannel", "NoticeRecipient", "Obligation", "ObligationKind",
@@ -20,7 +21,7 @@ PINNED = {
     "Purpose", "PurposeEnd", "Reason", "RecipientKind", "Relationship", "Release", "ReleaseForm",
     "ReportFailed", "RetentionClock", "RetentionPolicy", "RetentionRule", "SignatureAlgorithm",
     "SignatureProcess", "Signer", "SignerRole", "SignerSignature", "Source", "SourceKind", "StoredIdentifier",
-    "StoredPhoto", "Term", "TermEnd", "Truncated", "Unavailable", "Venue", "Visibility", "Vouching",
+    "StoredPhoto", "TaintReason", "Term", "TermEnd", "Truncated", "Unavailable", "Venue", "Visibility", "Vouching",
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -99,9 +101,9 @@ CHECK: list[Case] = [
     (put(algorithm_version="1" * 65), INVALID, "algorithm_version"),
     (put(algorithm_version="1\n2"), INVALID, "algorithm_version"),
     (put(collection_method_id="-x"), INVALID, "collection_method_id"),
-    (put(occur_time=at()), NOT_BUILT, "occur_time"),
+    (put(occur_time=at(NOW + timedelta(minutes=6))), INVALID, "occur_time"),
+    (put(occur_time=at(NOW - timedelta(minutes=6)), want_permit=True), INVALID, "want_permit"),
     (put(occur_time=OLD), INVALID, "occur_time"),
-    (put(artifact_id="model-1"), NOT_BUILT, "artifact_id"),
     (put(artifact_id="Model 1"), INVALID, "artifact_id"),
     (put(operation=v.OPERATION_SERVE_MODEL), REQUIRED, "artifact_id"),
     (put(permit_audience="a b"), INVALID, "permit_audience"),

@@ -59,7 +59,6 @@ NOTICE: list[Case] = [
     (put(notice__term__duration=Duration(seconds=1, nanos=1)), INVALID, "notice.term.duration"),
     (put(notice__term__duration=Duration(seconds=2**62)), INVALID, "notice.term.duration"),
     (put(notice__term__end_event=0), UNKNOWN, "notice.term.end_event"),
-    (put(notice__term__end_event=v.TERM_END_ACCOUNT_CLOSED), NOT_BUILT, "notice.term.end_event"),
     (put(notice__recipients__0__recipient_id=""), REQUIRED, "notice.recipients[0].recipient_id"),
     (put(notice__recipients__0__kind=0), UNKNOWN, "notice.recipients[0].kind"),
     (put(notice__recipients__0__purposes=[]), REQUIRED, "notice.recipients[0].purposes"),

@@ -261,7 +261,7 @@ async def test_ends_of_purposes_and_employments(servicers: Servicers) -> None:
             "",
             (Reason.EXTENSION_REASON_MISSING, "extension_reason"),
         ),
-        (registry_service_pb2.PURPOSE_END_FOUND_UNNECESSARY, "court", (Reason.NOT_BUILT, "end")),
+        (registry_service_pb2.PURPOSE_END_ACCOUNT_CLOSED, "court", (Reason.FIELD_INVALID, "extend")),
     ):
         ended.end, ended.extension_reason = end, reason
         with pytest.raises(ConsentryError) as raised:

@@ -183,7 +183,8 @@ def test_a_default_that_is_written_out_is_no_difference(database: Path) -> None:
 
 
 def test_entries_that_were_changed_are_no_ledger(state: Path, run: Run, database: Path) -> None:
-    spoil(database, "update entry set bytes = cast(replace(bytes, 'DENY', 'DENI') as blob) where idx = 290")
+    denied = "select max(idx) from entry where idx <= 290 and cast(bytes as text) like '%DENY%'"
+    spoil(database, f"update entry set bytes = cast(replace(bytes, 'DENY', 'DENI') as blob) where idx = ({denied})")
     before = database.read_bytes()
     for option in ("--check", "--write"):
         code, _, err = run("audit", "rebuild", state, option)

@@ -258,6 +258,8 @@ class Decision(_message.Message):
     PACKS_FIELD_NUMBER: _builtins.int
     OBSERVED_ONLY_FIELD_NUMBER: _builtins.int
     PREVIOUS_DECISION_ID_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """"dec_<ledger index>_<random>"."""
     outcome: _vocabulary_pb2.Outcome.ValueType
@@ -272,6 +274,11 @@ class Decision(_message.Message):
     """
     previous_decision_id: _builtins.str
     """The decision that the same request_id led to before, where a relevant fact has changed since. Empty otherwise."""
+    late: _builtins.bool
+    """Whether this is a late report: it was asked for by a past `occur_time`. It is allowed only where both the facts
+    recorded before that time and the facts recorded until now allow it: what was recorded after an operation never
+    makes that operation right.
+    """
     @_builtins.property
     def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___FaceDecision]:
         """One answer per face, in the order of the request."""
@@ -302,6 +309,10 @@ class Decision(_message.Message):
     def packs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackReference]:
         """The packs that were evaluated, by pack_id."""
 
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When the operation took place, as the caller claims. Absent: it was asked for without a time."""
+
     def __init__(
         self,
         *,
@@ -317,10 +328,12 @@ class Decision(_message.Message):
         packs: _abc.Iterable[Global___PackReference] | None = ...,
         observed_only: _builtins.bool = ...,
         previous_decision_id: _builtins.str = ...,
+        late: _builtins.bool = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "entry", b"entry", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "entry", b"entry", "expire_time", b"expire_time", "occur_time", b"occur_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "decision_id", b"decision_id", "engine_version", b"engine_version", "entry", b"entry", "expire_time", b"expire_time", "faces", b"faces", "obligations", b"obligations", "observed_only", b"observed_only", "outcome", b"outcome", "packs", b"packs", "previous_decision_id", b"previous_decision_id", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "decision_id", b"decision_id", "engine_version", b"engine_version", "entry", b"entry", "expire_time", b"expire_time", "faces", b"faces", "late", b"late", "obligations", b"obligations", "observed_only", b"observed_only", "occur_time", b"occur_time", "outcome", b"outcome", "packs", b"packs", "previous_decision_id", b"previous_decision_id", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

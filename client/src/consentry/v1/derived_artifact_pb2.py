@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#consentry/v1/derived_artifact.proto\x12\x0c\x63onsentry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x02\n\x0f\x44\x65rivedArtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.consentry.v1.ArtifactKind\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x11\n\tphoto_ids\x18\x04 \x03(\t\x12\x16\n\x0eidentifier_ids\x18\x05 \x03(\t\x12\x1b\n\x13source_artifact_ids\x18\x06 \x03(\t\x12\"\n\x15identifies_individual\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12-\n\tmake_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07tainted\x18\t \x01(\x08\x42\x18\n\x16_identifies_individual*a\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41RTIFACT_KIND_DATASET\x10\x01\x12\x17\n\x13\x41RTIFACT_KIND_MODEL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#consentry/v1/derived_artifact.proto\x12\x0c\x63onsentry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\x0f\x44\x65rivedArtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.consentry.v1.ArtifactKind\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x11\n\tphoto_ids\x18\x04 \x03(\t\x12\x16\n\x0eidentifier_ids\x18\x05 \x03(\t\x12\x1b\n\x13source_artifact_ids\x18\x06 \x03(\t\x12\"\n\x15identifies_individual\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12-\n\tmake_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07tainted\x18\t \x01(\x08\x12/\n\x0ctaint_reason\x18\n \x01(\x0e\x32\x19.consentry.v1.TaintReasonB\x18\n\x16_identifies_individual*a\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41RTIFACT_KIND_DATASET\x10\x01\x12\x17\n\x13\x41RTIFACT_KIND_MODEL\x10\x02*\xc2\x02\n\x0bTaintReason\x12\x1c\n\x18TAINT_REASON_UNSPECIFIED\x10\x00\x12(\n$TAINT_REASON_DECISION_NOT_PERMITTING\x10\x01\x12\x1e\n\x1aTAINT_REASON_DECISION_LATE\x10\x02\x12\x1b\n\x17TAINT_REASON_BASIS_GONE\x10\x03\x12!\n\x1dTAINT_REASON_SOURCE_DESTROYED\x10\x04\x12 \n\x1cTAINT_REASON_PERSON_LEFT_OUT\x10\x05\x12\x1f\n\x1bTAINT_REASON_PARENT_TAINTED\x10\x06\x12%\n!TAINT_REASON_CONSENT_ENDED_BEFORE\x10\x07\x12!\n\x1dTAINT_REASON_SIGNER_WAS_CHILD\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'consentry.v1.derived_artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=388
-  _globals['_ARTIFACTKIND']._serialized_end=485
+  _globals['_ARTIFACTKIND']._serialized_start=437
+  _globals['_ARTIFACTKIND']._serialized_end=534
+  _globals['_TAINTREASON']._serialized_start=537
+  _globals['_TAINTREASON']._serialized_end=859
   _globals['_DERIVEDARTIFACT']._serialized_start=87
-  _globals['_DERIVEDARTIFACT']._serialized_end=386
+  _globals['_DERIVEDARTIFACT']._serialized_end=435
 # @@protoc_insertion_point(module_scope)

@@ -44,10 +44,60 @@ ARTIFACT_KIND_MODEL: ArtifactKind.ValueType  # 2
 """A trained model."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
+class _TaintReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaintReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaintReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TAINT_REASON_UNSPECIFIED: _TaintReason.ValueType  # 0
+    """It is not tainted."""
+    TAINT_REASON_DECISION_NOT_PERMITTING: _TaintReason.ValueType  # 1
+    """The decision that it was made under did not permit making it."""
+    TAINT_REASON_DECISION_LATE: _TaintReason.ValueType  # 2
+    """It was made before that decision was recorded, or the decision is itself a late report."""
+    TAINT_REASON_BASIS_GONE: _TaintReason.ValueType  # 3
+    """What the decision rested on no longer held when the lineage was recorded: record it at once."""
+    TAINT_REASON_SOURCE_DESTROYED: _TaintReason.ValueType  # 4
+    """It was made from something whose destruction was requested before."""
+    TAINT_REASON_PERSON_LEFT_OUT: _TaintReason.ValueType  # 5
+    """Its photo is declared to show a person of whom the decision says nothing."""
+    TAINT_REASON_PARENT_TAINTED: _TaintReason.ValueType  # 6
+    """It was made from a tainted artifact, or from one that became tainted later."""
+    TAINT_REASON_CONSENT_ENDED_BEFORE: _TaintReason.ValueType  # 7
+    """It was learnt later that a person had withdrawn before the lineage was recorded."""
+    TAINT_REASON_SIGNER_WAS_CHILD: _TaintReason.ValueType  # 8
+    """It was learnt later that a release it rests on was a child's own."""
+
+class TaintReason(_TaintReason, metaclass=_TaintReasonEnumTypeWrapper):
+    """Why an artifact is tainted."""
+
+TAINT_REASON_UNSPECIFIED: TaintReason.ValueType  # 0
+"""It is not tainted."""
+TAINT_REASON_DECISION_NOT_PERMITTING: TaintReason.ValueType  # 1
+"""The decision that it was made under did not permit making it."""
+TAINT_REASON_DECISION_LATE: TaintReason.ValueType  # 2
+"""It was made before that decision was recorded, or the decision is itself a late report."""
+TAINT_REASON_BASIS_GONE: TaintReason.ValueType  # 3
+"""What the decision rested on no longer held when the lineage was recorded: record it at once."""
+TAINT_REASON_SOURCE_DESTROYED: TaintReason.ValueType  # 4
+"""It was made from something whose destruction was requested before."""
+TAINT_REASON_PERSON_LEFT_OUT: TaintReason.ValueType  # 5
+"""Its photo is declared to show a person of whom the decision says nothing."""
+TAINT_REASON_PARENT_TAINTED: TaintReason.ValueType  # 6
+"""It was made from a tainted artifact, or from one that became tainted later."""
+TAINT_REASON_CONSENT_ENDED_BEFORE: TaintReason.ValueType  # 7
+"""It was learnt later that a person had withdrawn before the lineage was recorded."""
+TAINT_REASON_SIGNER_WAS_CHILD: TaintReason.ValueType  # 8
+"""It was learnt later that a release it rests on was a child's own."""
+Global___TaintReason: _TypeAlias = TaintReason  # noqa: Y015
+
 @_typing.final
 class DerivedArtifact(_message.Message):
-    """One artifact and what it was made from. It is tainted when the consent behind one of its sources ends (In re
-    Everalbum, FTC 2021); a tainted model gets no permit.
+    """One artifact and what it was made from. It is tainted where the consent behind one of its sources was invalid (In re
+    Everalbum, FTC 2021), and so is every artifact made from it, whenever that is recorded. A taint never goes away. What
+    is tainted gets no permission. A withdrawal after the artifact was recorded is no taint: what was done before stays
+    lawful.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -61,25 +111,32 @@ class DerivedArtifact(_message.Message):
     IDENTIFIES_INDIVIDUAL_FIELD_NUMBER: _builtins.int
     MAKE_TIME_FIELD_NUMBER: _builtins.int
     TAINTED_FIELD_NUMBER: _builtins.int
+    TAINT_REASON_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
-    """The caller's slug: [a-z0-9][a-z0-9._-]{0,63}. Required, new."""
+    """The caller's slug: [a-z0-9][a-z0-9._-]{0,63}. Required; one that is known gets further sources."""
     kind: Global___ArtifactKind.ValueType
     """What it is. Required."""
     decision_id: _builtins.str
-    """The decision that permitted making it. Required, of outcome ALLOW or ALLOW_NONBIOMETRIC."""
+    """The decision that it was made under: on TRAIN_MODEL, or for a data set also on IMPORT_DATASET or
+    BUILD_FACE_DATABASE. Required. Every source has to be what this decision is about: its photo, identifiers of its
+    people, its artifact; what another decision was about takes another call. One that did not permit making it is
+    recorded, and taints.
+    """
     identifies_individual: _builtins.bool
     """Whether any system that uses it identifies a specific person (Tex. Bus. & Com. Code 503.001(e)(2)). Absent:
     unknown.
     """
     tainted: _builtins.bool
     """Whether it is tainted. Set by the server."""
+    taint_reason: Global___TaintReason.ValueType
+    """Why it is tainted: the first reason that was found. Set by the server."""
     @_builtins.property
     def photo_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Photos it was made from. At most 10,000 per call; a further call with the same artifact_id adds to them."""
 
     @_builtins.property
     def identifier_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Identifiers it was made from. At most 10,000 per call."""
+        """Identifiers it was made from. At most 10,000 per call, and no more than one entry of 16 KiB holds (some 300)."""
 
     @_builtins.property
     def source_artifact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -101,10 +158,11 @@ class DerivedArtifact(_message.Message):
         identifies_individual: _builtins.bool | None = ...,
         make_time: _timestamp_pb2.Timestamp | None = ...,
         tainted: _builtins.bool = ...,
+        taint_reason: Global___TaintReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_identifies_individual", b"_identifies_individual", "identifies_individual", b"identifies_individual", "make_time", b"make_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_identifies_individual", b"_identifies_individual", "artifact_id", b"artifact_id", "decision_id", b"decision_id", "identifier_ids", b"identifier_ids", "identifies_individual", b"identifies_individual", "kind", b"kind", "make_time", b"make_time", "photo_ids", b"photo_ids", "source_artifact_ids", b"source_artifact_ids", "tainted", b"tainted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_identifies_individual", b"_identifies_individual", "artifact_id", b"artifact_id", "decision_id", b"decision_id", "identifier_ids", b"identifier_ids", "identifies_individual", b"identifies_individual", "kind", b"kind", "make_time", b"make_time", "photo_ids", b"photo_ids", "source_artifact_ids", b"source_artifact_ids", "taint_reason", b"taint_reason", "tainted", b"tainted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__identifies_individual: _TypeAlias = _typing.Literal["identifies_individual"]  # noqa: Y015
     _WhichOneofArgType__identifies_individual: _TypeAlias = _typing.Literal["_identifies_individual", b"_identifies_individual"]  # noqa: Y015

@@ -197,7 +197,10 @@ class CheckRequest(_message.Message):
     Optional.
     """
     artifact_id: _builtins.str
-    """The data set or model that is trained, used or imported, a slug known from RecordDerived. Required for SERVE_MODEL."""
+    """The data set or model that is trained, used or imported, a slug known from RecordDerived. Required for SERVE_MODEL.
+    One that is not on record, or that is tainted, is denied for every operation. For a data set the people it was made
+    from are decided on too, as faces after those of the request; beyond 256 people that is TOO_LARGE.
+    """
     want_permit: _builtins.bool
     """Whether a permit is wanted. Default false. It is given where at least one face is allowed."""
     permit_audience: _builtins.str
@@ -228,8 +231,10 @@ class CheckRequest(_message.Message):
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
-        """When the operation took place or will, as the caller claims. Absent: now. A time in the past makes this a late
-        report: it is decided on the facts recorded until now, and marked late.
+        """When the operation took place, as the caller claims; not in the future (five minutes are given to clocks that
+        differ, and count as now). Absent: now. A time in the past makes this a late report: it is allowed only where both
+        the facts recorded before that time and the facts recorded until now allow it, and marked late. One that lies
+        further back than five minutes gets no permit: `want_permit` is FIELD_INVALID with it.
         """
 
     def __init__(

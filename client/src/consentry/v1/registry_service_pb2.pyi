@@ -44,6 +44,8 @@ class _PurposeEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PurposeEnd
     """What the data was collected for is done."""
     PURPOSE_END_FOUND_UNNECESSARY: _PurposeEnd.ValueType  # 2
     """Holding it was found no longer necessary, adequate or relevant (C.R.S. 6-1-1314(2)(c): 45 days)."""
+    PURPOSE_END_ACCOUNT_CLOSED: _PurposeEnd.ValueType  # 3
+    """The person closed their account, which ends every term that a notice bound to that."""
 
 class PurposeEnd(_PurposeEnd, metaclass=_PurposeEndEnumTypeWrapper):
     """How a purpose ended."""
@@ -54,6 +56,8 @@ PURPOSE_END_SATISFIED: PurposeEnd.ValueType  # 1
 """What the data was collected for is done."""
 PURPOSE_END_FOUND_UNNECESSARY: PurposeEnd.ValueType  # 2
 """Holding it was found no longer necessary, adequate or relevant (C.R.S. 6-1-1314(2)(c): 45 days)."""
+PURPOSE_END_ACCOUNT_CLOSED: PurposeEnd.ValueType  # 3
+"""The person closed their account, which ends every term that a notice bound to that."""
 Global___PurposeEnd: _TypeAlias = PurposeEnd  # noqa: Y015
 
 @_typing.final
@@ -643,12 +647,14 @@ class RecordPurposeSatisfiedRequest(_message.Message):
     end: Global___PurposeEnd.ValueType
     """How they ended."""
     extend: _builtins.bool
-    """Whether the 45 days are extended by another 45, once. Only with FOUND_UNNECESSARY. Default false."""
+    """Whether the 45 days are extended by another 45, once and before they are over. Only with FOUND_UNNECESSARY; for
+    purposes that were found unnecessary before, this extends that finding. Default false.
+    """
     extension_reason: _builtins.str
     """Why, at most 2,000 characters. Required with `extend`. Sealed."""
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_vocabulary_pb2.Purpose.ValueType]:
-        """The purposes. At least one."""
+        """The purposes. At least one; none with ACCOUNT_CLOSED."""
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:

@@ -848,7 +848,9 @@ class RecordDerivedRequest(_message.Message):
     """See the conventions. Required."""
     @_builtins.property
     def artifact(self) -> _derived_artifact_pb2.DerivedArtifact:
-        """The artifact. Required, with at least one source."""
+        """The artifact. Required, with at least one source, unless the decision is about a photo or a person that the vault
+        does not hold: then that is the source.
+        """
 
     def __init__(
         self,

@@ -169,11 +169,12 @@ class VaultServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RecordDerived(self, request, context):
-        """Records a data set or model that was made from protected data, so that it can be found when consent ends. Roles:
-        processor.
+        """Records a data set or model that was made from protected data, at once when it was made: a later decision on it
+        looks at this lineage, and what is not on record is denied. Where the consent behind a source was invalid the
+        artifact is recorded as tainted, which is a result and no error. Roles: processor.
 
-        Errors: NOT_FOUND; STATE_CONFLICT where the decision does not permit it; ALREADY_EXISTS where the artifact is known
-        with another kind.
+        Errors: NOT_FOUND; STATE_CONFLICT where the decision is about something else; ALREADY_EXISTS where the artifact is
+        known with another kind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -83,11 +83,12 @@ class VaultServiceStub:
     Errors: NOT_FOUND for the person.
     """
     RecordDerived: _grpc.UnaryUnaryMultiCallable[_vault_service_pb2.RecordDerivedRequest, _vault_service_pb2.RecordDerivedResponse]
-    """Records a data set or model that was made from protected data, so that it can be found when consent ends. Roles:
-    processor.
+    """Records a data set or model that was made from protected data, at once when it was made: a later decision on it
+    looks at this lineage, and what is not on record is denied. Where the consent behind a source was invalid the
+    artifact is recorded as tainted, which is a result and no error. Roles: processor.
 
-    Errors: NOT_FOUND; STATE_CONFLICT where the decision does not permit it; ALREADY_EXISTS where the artifact is known
-    with another kind.
+    Errors: NOT_FOUND; STATE_CONFLICT where the decision is about something else; ALREADY_EXISTS where the artifact is
+    known with another kind.
     """
 
 @_typing.type_check_only
@@ -145,11 +146,12 @@ class VaultServiceAsyncStub(VaultServiceStub):
     Errors: NOT_FOUND for the person.
     """
     RecordDerived: _aio.UnaryUnaryMultiCallable[_vault_service_pb2.RecordDerivedRequest, _vault_service_pb2.RecordDerivedResponse]  # type: ignore[assignment]
-    """Records a data set or model that was made from protected data, so that it can be found when consent ends. Roles:
-    processor.
+    """Records a data set or model that was made from protected data, at once when it was made: a later decision on it
+    looks at this lineage, and what is not on record is denied. Where the consent behind a source was invalid the
+    artifact is recorded as tainted, which is a result and no error. Roles: processor.
 
-    Errors: NOT_FOUND; STATE_CONFLICT where the decision does not permit it; ALREADY_EXISTS where the artifact is known
-    with another kind.
+    Errors: NOT_FOUND; STATE_CONFLICT where the decision is about something else; ALREADY_EXISTS where the artifact is
+    known with another kind.
     """
 
 class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -258,11 +260,12 @@ class VaultServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vault_service_pb2.RecordDerivedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vault_service_pb2.RecordDerivedResponse, _abc.Awaitable[_vault_service_pb2.RecordDerivedResponse]]:
-        """Records a data set or model that was made from protected data, so that it can be found when consent ends. Roles:
-        processor.
+        """Records a data set or model that was made from protected data, at once when it was made: a later decision on it
+        looks at this lineage, and what is not on record is denied. Where the consent behind a source was invalid the
+        artifact is recorded as tainted, which is a result and no error. Roles: processor.
 
-        Errors: NOT_FOUND; STATE_CONFLICT where the decision does not permit it; ALREADY_EXISTS where the artifact is known
-        with another kind.
+        Errors: NOT_FOUND; STATE_CONFLICT where the decision is about something else; ALREADY_EXISTS where the artifact is
+        known with another kind.
         """
 
 def add_VaultServiceServicer_to_server(servicer: VaultServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1033,6 +1033,8 @@ class _DeterminationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Det
     """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
     DETERMINATION_KIND_CHILD_DATA_SECURITY: _DeterminationKind.ValueType  # 32
     """16 CFR 312.8: a written security programme for children's data."""
+    DETERMINATION_KIND_ACCURACY_TESTED: _DeterminationKind.ValueType  # 33
+    """The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 
 class DeterminationKind(_DeterminationKind, metaclass=_DeterminationKindEnumTypeWrapper):
     """What a recorded legal determination says. An exemption attaches to its own law only."""
@@ -1099,6 +1101,8 @@ DETERMINATION_KIND_INTEGRAL_DISCLOSURE: DeterminationKind.ValueType  # 31
 """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
 DETERMINATION_KIND_CHILD_DATA_SECURITY: DeterminationKind.ValueType  # 32
 """16 CFR 312.8: a written security programme for children's data."""
+DETERMINATION_KIND_ACCURACY_TESTED: DeterminationKind.ValueType  # 33
+"""The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 Global___DeterminationKind: _TypeAlias = DeterminationKind  # noqa: Y015
 
 class _ProcessingResult:

@@ -365,6 +365,8 @@ class DeterminationKind(Words):
     """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
     CHILD_DATA_SECURITY = auto()
     """16 CFR 312.8: a written security programme for children's data."""
+    ACCURACY_TESTED = auto()
+    """The named algorithm version was tested for accuracy and bias, with an image threshold: FTC v. Rite Aid."""
 
 
 class ProcessingResult(Words):
@@ -438,3 +440,8 @@ BIOMETRIC_CATEGORIES = frozenset(
 
 NONBIOMETRIC_PURPOSES = frozenset({Purpose.PHOTO_DISPLAY, Purpose.PHOTO_SHARING, Purpose.PHOTO_HOSTING})
 """Purposes for which a photo may be shown as a photo, never for a template."""
+
+EMPLOYMENT_PURPOSES = frozenset(
+    {Purpose.TIMEKEEPING, Purpose.WORKDAY_START_END, Purpose.SECURE_ACCESS, Purpose.WORKPLACE_SAFETY}
+)
+"""Purposes that an employer collects for; they end with the employment (Tex. Bus. & Com. Code 503.001(c-2))."""

@@ -15,6 +15,7 @@ from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import NO_PREVIOUS, NONCE_BYTES, encode, format_nonce, parse_time
 from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.record import fold
+from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from consentry_server.services.ports import KnownRequest
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ class Asked(NamedTuple):
         want_permit: Whether a permit is wanted where the answer allows one.
         audience: Who will present the permit; the caller itself by default.
         key: The request's idempotency key.
+        occurred_at: When the operation took place, as the caller claims; None is now.
     """
 
     request: OperationRequest
@@ -64,6 +65,7 @@ class Asked(NamedTuple):
     want_permit: bool = False
     audience: str = ""
     key: RequestKey | None = None
+    occurred_at: datetime | None = None
 
 
 class Checked(NamedTuple):
@@ -78,6 +80,8 @@ class Checked(NamedTuple):
     """One for each face of the decision; empty where nobody is named."""
     permit: str = ""
     previous_decision_id: str = ""
+    late: datetime | None = None
+    """When it took place, as the caller claims, where this is a late report."""
 
 
 class Check(Generic[R]):

@@ -10,6 +10,7 @@ from consentry_server.core.ledger.errors import damaged
 from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.ledger.tiles import GrowingTree
 from consentry_server.core.record import fold
+from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
 from consentry_server.services.ledger import KINDS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from consentry_server.core.ledger.tiles import FullTile
     from consentry_server.services.ports_rebuild import Shelf
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
 
 HELD_RECORDS: Final = 10_000
 """About 60 MB where every person has a few releases."""

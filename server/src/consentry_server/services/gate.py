@@ -19,8 +19,11 @@ from consentry_server.core.vocabulary import (
     SourceKind,
     Visibility,
 )
+from consentry_server.services.artifacts import as_on_record, with_people
 from consentry_server.services.checks import ALLOWED, Asked, Check, Checked, gives_permit
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, once, remember
+from consentry_server.services.late import claimed, faces_then, request_then, size_before, stricter, tenant_then
+from consentry_server.services.release_checks import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,10 +181,17 @@ class Gate:
         # (1) the photo
         photo = _held_photo(book, asked.photo_id)
         request = asked.request if photo is None else _with_source(asked.request, photo)
-        photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
+        photo_ref = photo.photo_ref if photo is not None else photo_ref
+        if request.artifact_id:
+            request, faces = as_on_record(book, request), with_people(book, request, faces)
         # (2) the decision
         active = book.tenant.packs
         decision = self._decide(book, request, faces)
+        late = claimed(book, asked.occurred_at)
+        if late is not None:
+            size = size_before(book, late)
+            then = request_then(book, request, asked.request, photo, size)
+            decision = stricter(decision, self._decide_then(book, then, faces, late, size))
         # (3) asked before?
         found = earlier(book, asked.key)
         on_record = _faces_on_record(decision, faces)
@@ -191,7 +201,9 @@ class Gate:
         if found is not None:
             previous = read_decision(found.entry)
             if self._still_says(previous, decision, on_record, packs) and previous.expires_at > book.now:
-                return Checked(decision, previous.decision_id, found.recorded, previous.expires_at, active, people)
+                return Checked(
+                    decision, previous.decision_id, found.recorded, previous.expires_at, active, people, late=late
+                )
         # (4) the record
         references = list(dict.fromkeys(filter(None, people)))
         decision_id = new_id(f"{DECISION_PREFIX}_{book.next_index}", book.random, DECISION_ID_CHARACTERS)
@@ -211,6 +223,8 @@ class Gate:
         )
         if gives_permit(asked, decision.faces):
             body["permit"] = True
+        if late is not None:
+            body |= {"occurred_at": format_time(late), "late": True}
         if evidence is not None:
             body["sealed"] = evidence.put(book)
         recorded = book.append("decision", caller.actor, body, references)
@@ -223,6 +237,7 @@ class Gate:
             active,
             people,
             previous_decision_id=previous.decision_id if previous else "",
+            late=late,
         )
 
     def _still_says(
@@ -291,9 +306,13 @@ class Gate:
                     body |= {"algorithm_id": processed.algorithm_id, "algorithm_version": processed.algorithm_version}
                 if processed.faces:
                     body["faces"] = list(processed.faces)
+                early = processed.performed_at is not None and processed.performed_at + CLOCK_TOLERANCE < decision.time
                 if processed.performed_at is not None:
                     body["occurred_at"] = format_time(processed.performed_at)
-                if processed.result is ProcessingResult.PERFORMED and _reaches_beyond(decision, processed.faces):
+                if early:
+                    body["before_decision"] = True
+                done = processed.result is ProcessingResult.PERFORMED
+                if done and (early or _reaches_beyond(decision, processed.faces)):
                     body["without_permission"] = True
                 if sealed is not None:
                     body["sealed"] = sealed.put(book)
@@ -318,12 +337,28 @@ class Gate:
         raise ConsentryError(Reason.NOT_FOUND, "no such decision in this ledger", field="decision_id")
 
     def _decide(self, book: Book, request: OperationRequest, faces: Sequence[Face]) -> Decision:
+        if request.artifact_id:
+            request = as_on_record(book, request)
         return decide(
             request,
             faces,
             book.tenant,
             self._packs.compiled(book.tenant.packs),
             now=book.now,
+            unknown_regions=self._unknown_regions,
+        )
+
+    def _decide_then(
+        self, book: Book, request: OperationRequest, faces: Sequence[Face], time: datetime, size: int
+    ) -> Decision:
+        """Decide on what was recorded when the ledger had so many entries, by the law of that time."""
+        tenant = tenant_then(book.tenant, size)
+        return decide(
+            request,
+            faces_then(faces, size, self._unknown_regions),
+            tenant,
+            self._packs.compiled(tenant.packs),
+            now=time,
             unknown_regions=self._unknown_regions,
         )
 

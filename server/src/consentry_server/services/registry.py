@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 ENTITY_WIDE = frozenset({DeterminationKind.GLBA_TITLE_V})
 """Exemptions of the entity itself: their scope may leave operations and purposes open (740 ILCS 14/25(c))."""
 
-ALGORITHM_NEEDED = frozenset(
-    {DeterminationKind.NONBIOMETRIC, DeterminationKind.TX_AI_TRAINING, DeterminationKind.TX_SECURITY}
+OF_ALGORITHM = frozenset(
+    {
+        DeterminationKind.NONBIOMETRIC,
+        DeterminationKind.ACCURACY_TESTED,
+        DeterminationKind.TX_AI_TRAINING,
+        DeterminationKind.TX_SECURITY,
+    }
 )
 """What is determined of one algorithm version, and says nothing without it."""
 
@@ -337,7 +342,7 @@ def _check_determination(draft: DeterminationDraft) -> None:
             f"a determination of kind {draft.kind} must name operations and purposes",
             field="determination.operations" if not draft.operations else "determination.purposes",
         )
-    if draft.kind in ALGORITHM_NEEDED and not (draft.algorithm_id and draft.algorithm_version):
+    if draft.kind in OF_ALGORITHM and not (draft.algorithm_id and draft.algorithm_version):
         raise ConsentryError(
             Reason.FIELD_REQUIRED,
             f"a determination of kind {draft.kind} must name the algorithm and its version",

@@ -82,6 +82,7 @@ def check(request: gate_service_pb2.CheckRequest, caller: Caller, now: datetime)
     _refuse_unbuilt(request)
     facts = _facts(request, now)
     photo_id, photo_sha256 = _photo(request, facts.category)
+    occurred_at = occurred(request, now) if request.HasField("occur_time") else None
     evidence = read.text(request.disclosure_evidence, "disclosure_evidence", MAX_EVIDENCE)
     return Asked(
         request=replace(facts, has_disclosure_evidence=True) if evidence else facts,
@@ -92,7 +93,20 @@ def check(request: gate_service_pb2.CheckRequest, caller: Caller, now: datetime)
         want_permit=request.want_permit,
         audience=read.caller_name(request.permit_audience, "permit_audience"),
         key=key,
+        occurred_at=occurred_at,
     )
+
+
+def occurred(request: gate_service_pb2.CheckRequest, now: datetime) -> datetime:
+    """Read when an operation took place: not in the future, and without a permit where it is long over.
+
+    Raises:
+        ConsentryError: ``FIELD_INVALID``.
+    """
+    time = read.not_ahead(read.time(request.occur_time, "occur_time"), now, "occur_time")
+    if request.want_permit and time < now - read.CLOCK_TOLERANCE:
+        raise read.invalid("want_permit", "does not go with a past occur_time: what is over needs no permit")
+    return time
 
 
 def items(request: gate_service_pb2.BatchCheckRequest) -> Sequence[gate_service_pb2.CheckItem]:
@@ -208,6 +222,7 @@ def _facts(request: gate_service_pb2.CheckRequest, now: datetime) -> OperationRe
         request.collection_method_id,
         tuple(request.regions),
         tuple(source.capture_regions),
+        request.artifact_id,
     )
     return facts if captured_at is None else replace(facts, captured_at=captured_at)
 
@@ -229,10 +244,12 @@ def _same_facts(
     collection_method: str,
     regions: tuple[str, ...],
     capture_regions: tuple[str, ...],
+    artifact: str,
 ) -> OperationRequest:
     operation = words.OPERATION.read(operation_number, "operation")
     category = words.DATA_CATEGORY.read(category_number, "category")
-    if operation is Operation.SERVE_MODEL:
+    artifact_id = optional_slug(artifact, "artifact_id")
+    if operation is Operation.SERVE_MODEL and not artifact_id:
         raise read.required("artifact_id", "the model that is served")
     if operation in ON_IMAGES and category not in IMAGES:
         raise ConsentryError(
@@ -263,16 +280,11 @@ def _same_facts(
         collection_method_id=optional_slug(collection_method, "collection_method_id"),
         new_york_city_establishment=new_york_city,
         portland_public_accommodation=portland,
+        artifact_id=artifact_id,
     )
 
 
 def _refuse_unbuilt(request: gate_service_pb2.CheckRequest) -> None:
-    if request.artifact_id:
-        require_slug(request.artifact_id, "artifact_id")
-        raise read.not_built("artifact_id", "data sets and models cannot be recorded yet")
-    if request.HasField("occur_time"):
-        read.time(request.occur_time, "occur_time")
-        raise read.not_built("occur_time", "leave it out: the operation counts as of now")
     if request.permit_single_use:
         raise read.not_built("permit_single_use", "leave it out; every permit ends within its short life")
 
@@ -284,7 +296,7 @@ def _photo(request: gate_service_pb2.CheckRequest, category: DataCategory) -> tu
             found = read.record_id(request.photo.photo_id, "photo.photo_id"), b""
         case "sha256":
             found = "", read.sha256(request.photo.sha256, "photo.sha256")
-        case _ if category in PHOTO_NEEDED:
+        case _ if category in PHOTO_NEEDED and not request.artifact_id:
             raise read.required("photo", f"{category} is made from a photo: name it by photo_id or sha256")
         case _:
             return "", b""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from consentry_server.adapters.grpc import read, words
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record.facts import Term
-from consentry_server.core.vocabulary import TermEnd
 from consentry_server.services.context import Caller, RequestKey, require_slug
 from consentry_server.services.notices import NoticeDraft, PolicyDraft
 
@@ -137,12 +136,7 @@ def _term(notice: notice_pb2.Notice) -> Term | None:
         case "duration":
             return Term(duration=read.duration(notice.term.duration, "notice.term.duration"))
         case "end_event":
-            end = words.TERM_END.read(notice.term.end_event, "notice.term.end_event")
-            if end is TermEnd.ACCOUNT_CLOSED:
-                raise read.not_built(
-                    "notice.term.end_event", "the closing of an account cannot be recorded yet: state a duration"
-                )
-            return Term(end=end)
+            return Term(end=words.TERM_END.read(notice.term.end_event, "notice.term.end_event"))
         case _:
             raise read.required("notice.term.duration", "or an end_event; leave term out where the text states none")
 

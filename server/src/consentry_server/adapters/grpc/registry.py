@@ -137,9 +137,17 @@ class RegistryServicer(Servicer):
         subject_id = read.subject_id(request.subject_id, "subject_id")
         read.count(request.purposes, "purposes", read.MAX_WORDS)
         purposes = words.PURPOSE.read_set(request.purposes, "purposes")
-        _refuse_extension(request)
+        end, reason = _end(request)
         occurred = read_consent.occurred(request, self._clock())
-        answer, caused = await tenant.registry.purpose_satisfied(caller, subject_id, purposes, occurred, key)
+        match end:
+            case "FOUND_UNNECESSARY":
+                answer, caused = await tenant.ends.found_unnecessary(
+                    caller, subject_id, purposes, occurred, reason, key
+                )
+            case "ACCOUNT_CLOSED":
+                answer, caused = await tenant.ends.account_closed(caller, subject_id, occurred, key)
+            case _:
+                answer, caused = await tenant.registry.purpose_satisfied(caller, subject_id, purposes, occurred, key)
         return pb.RecordPurposeSatisfiedResponse(
             entry=write.entry(ledger, answer.recorded), destructions=await _caused(tenant, answer.entry, caused)
         )
@@ -215,19 +223,23 @@ def _place(position: str) -> tuple[str, int]:
     return notice_id, int(version)
 
 
-def _refuse_extension(request: pb.RecordPurposeSatisfiedRequest) -> None:
-    """Refuse what belongs to the 45 days of C.R.S. 6-1-1314(2)(c)."""
-    end = words.PURPOSE_END.read_optional(request.end, "end")
+def _end(request: pb.RecordPurposeSatisfiedRequest) -> tuple[str, str]:
+    """How purposes ended, and why the 45 days of C.R.S. 6-1-1314(2)(c) are extended; empty where they are not."""
+    end = words.PURPOSE_END.read_optional(request.end, "end") or "SATISFIED"
     if request.extend and end != "FOUND_UNNECESSARY":
         raise read.invalid("extend", "goes with FOUND_UNNECESSARY only")
-    if request.extend and not read.text(request.extension_reason, "extension_reason", MAX_REASON):
+    reason = read.text(request.extension_reason, "extension_reason", MAX_REASON)
+    if request.extend and not reason.strip():
         raise ConsentryError(
             Reason.EXTENSION_REASON_MISSING,
             "an extension needs its reason (C.R.S. 6-1-1314(2)(c)): state it",
             field="extension_reason",
         )
-    if end == "FOUND_UNNECESSARY":
-        raise read.not_built("end", "record the purpose as SATISFIED, which destroys at once")
+    if reason and not request.extend:
+        raise read.invalid("extension_reason", "goes with extend only")
+    if request.purposes and end == "ACCOUNT_CLOSED":
+        raise read.invalid("purposes", "does not go with ACCOUNT_CLOSED, which ends terms and names no purpose")
+    return end, reason
 
 
 async def _caused(tenant: Tenant, entry: Any, destruction_id: str) -> list[Any]:

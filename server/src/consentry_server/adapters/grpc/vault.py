@@ -1,4 +1,4 @@
-"""VaultService: UploadPhoto, OpenPhoto, StoreIdentifier, OpenIdentifier, ListIdentifiers."""
+"""VaultService: UploadPhoto, OpenPhoto, StoreIdentifier, OpenIdentifier, ListIdentifiers, RecordDerived."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from consentry.v1 import decision_pb2, identifier_pb2
 from consentry.v1 import vault_service_pb2 as pb
-from consentry_server.adapters.grpc import paging, read, read_consent, read_vault, write, write_record
+from consentry_server.adapters.grpc import paging, read, read_consent, read_derived, read_vault, write, write_record
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record.decisions import read_decision
@@ -91,6 +91,15 @@ class VaultServicer(Servicer):
         return pb.OpenIdentifierResponse(
             opened=identifier_pb2.OpenedIdentifier(identifier=write_record.identifier(held, entry), template=template),
             entry=write.entry(ledger, recorded),
+        )
+
+    async def RecordDerived(self, request: pb.RecordDerivedRequest, _context: Any) -> pb.RecordDerivedResponse:  # noqa: N802 - the RPC's name
+        """Record what a data set or model was made from."""
+        caller, tenant, ledger = self._call()
+        draft = read_derived.derived(request, caller, self._clock())
+        held, answer = await tenant.derived.record(caller, draft)
+        return pb.RecordDerivedResponse(
+            artifact=read_derived.artifact(request, held, answer), entry=write.entry(ledger, answer.recorded)
         )
 
     async def ListIdentifiers(self, request: pb.ListIdentifiersRequest, _context: Any) -> pb.ListIdentifiersResponse:  # noqa: N802 - the RPC's name

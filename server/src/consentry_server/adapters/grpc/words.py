@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from consentry.v1 import (
     consent_pb2,
     decision_pb2,
+    derived_artifact_pb2,
     determination_pb2,
     error_reason_pb2,
     notice_pb2,
@@ -22,6 +23,7 @@ from consentry.v1 import (
 from consentry_server.core import vocabulary
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import ObligationKind
+from consentry_server.core.record.artifacts import ArtifactKind, TaintReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,6 +141,8 @@ DESTRUCTION_STAGE: Final = Table(vocabulary_pb2.DestructionStage, vocabulary.Des
 RECORD_CLASS: Final = Table(vocabulary_pb2.RecordClass, vocabulary.RecordClass)
 
 ERROR_REASON: Final = Table(error_reason_pb2.ErrorReason, Reason)
+ARTIFACT_KIND: Final = Table(derived_artifact_pb2.ArtifactKind, ArtifactKind)
+TAINT_REASON: Final = Table(derived_artifact_pb2.TaintReason, TaintReason)
 OBLIGATION_KIND: Final = Table(decision_pb2.ObligationKind, ObligationKind, partial=True)
 
 

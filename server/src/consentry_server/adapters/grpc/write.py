@@ -193,6 +193,9 @@ def _write_decision(written: decision_pb2.Decision, ledger: str, checked: Checke
     _set_time(written.expire_time, checked.expires_at)
     if checked.previous_decision_id:
         written.previous_decision_id = checked.previous_decision_id
+    if checked.late is not None:
+        written.late = True
+        _set_time(written.occur_time, checked.late)
 
 
 def _write_face(written: decision_pb2.FaceDecision, answer: FaceDecision, packs: tuple[ActivePack, ...]) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry_server.core.law.clock import add_period
+from consentry_server.core.record.artifacts import ArtifactState
 from consentry_server.core.record.facts import (
     Delivery,
     Determination,
@@ -66,6 +67,7 @@ _REQUEST_WORDS: Final[dict[str, type[Words]]] = {
     "source_kind": SourceKind,
     "disclosure_basis": DisclosureBasis,
     "consideration": Consideration,
+    "artifact_state": ArtifactState,
 }
 _REQUEST_FLAGS: Final = (
     "uses_face_geometry",

@@ -14,6 +14,7 @@ from consentry_server.core.vocabulary import DataCategory, DisclosureBasis, Oper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consentry_server.core.record.artifacts import ArtifactState
     from consentry_server.core.vocabulary import (
         AgeBand,
         Consideration,
@@ -63,6 +64,8 @@ class Circumstances(NamedTuple):
     """Whether the caller says how that is known."""
     age: AgeBand
     relationship: Relationship
+    artifact_state: ArtifactState
+    """What is on record of the data set or model that the operation is on."""
     uncovered: bool
     """Whether some region has no law pack that answers for this operation; meant for house packs alone."""
 

@@ -29,7 +29,7 @@ class Event(Words):
     """The end of the length of term that the notice states."""
     RELEASE_EXPIRES = "RELEASE_EXPIRES"
     FOUND_UNNECESSARY = "FOUND_UNNECESSARY"
-    """Recorded by a determination, C.R.S. 6-1-1314(2)(C)."""
+    """When holding was found unnecessary, 45 days later where that period was extended: C.R.S. 6-1-1314(2)(c)."""
     DOCUMENT_KEPT_UNTIL = "DOCUMENT_KEPT_UNTIL"
     """The end of what another law keeps, by a determination: Tex. Bus. & Com. Code 503.001(c-1)."""
 
@@ -85,7 +85,7 @@ def _purpose_satisfied(_s: Situation, _c: Chain) -> datetime | None:
 
 
 def _found_unnecessary(s: Situation, c: Chain) -> datetime | None:
-    return found_unnecessary_at(s, c.release) if s.moment.tenant.determinations else None
+    return found_unnecessary_at(s, c.release)
 
 
 EVENTS: Final[dict[Event, Callable[[Situation, Chain], datetime | None]]] = {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.law.circumstances import Question, one_of
+from consentry_server.core.record.artifacts import ArtifactState
 from consentry_server.core.vocabulary import (
     AgeBand,
     Consideration,
@@ -66,6 +67,7 @@ def _any(table: Table, key: str) -> Question:
 
 CONDITIONS: Final[dict[str, Reader]] = {
     "any": _any,
+    "artifacts": _word("artifact_state", ArtifactState),
     "ages": _word("age", AgeBand),
     "bases": _word("disclosure_basis", DisclosureBasis),
     "categories": _word("category", DataCategory),

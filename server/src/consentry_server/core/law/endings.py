@@ -5,8 +5,10 @@ Dates that laws count from and that no single entry states: they follow from wha
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from consentry_server.core.record.facts import UNNECESSARY_DAYS
 from consentry_server.core.vocabulary import DeterminationKind
 
 if TYPE_CHECKING:
@@ -61,19 +63,20 @@ def outlives_employment(release: Release, subject: Subject) -> bool:
 def found_unnecessary_at(s: Situation, release: Release | None) -> datetime | None:
     """When it was first found that storing this is no longer necessary, after the release that it rests on.
 
-    A finding restricts: it counts from its recording, approved or not, and does not expire. One that names a person
-    or an algorithm version is about those alone.
+    Recorded of the person, or determined of more. A finding restricts: it counts from its recording, approved or not,
+    and does not expire. One that names a person or an algorithm version is about those alone.
 
     Args:
         s: The situation.
         release: What the storage rests on; a release after the finding begins anew. None where there is none.
 
     Returns:
-        The time of the first such finding, or None.
+        The time of the first such finding, 45 days later where that period was extended, or None.
 
     Source: C.R.S. 6-1-1314(2)(C).
     """
-    found: datetime | None = None
+    held = None if s.subject is None else s.subject.found_unnecessary(s.request.purpose)
+    found = None if held is None else held.destroy_by - timedelta(days=UNNECESSARY_DAYS)
     for each in s.moment.tenant.determinations:
         if each.kind is not _UNNECESSARY or not _is_about(each, s):
             continue

@@ -47,6 +47,7 @@ _REQUEST: Final = (
     "stored",
     "linked_identity",
     *VENUES,
+    "artifact_state",
 )
 _ALWAYS: Final = frozenset({"operation", "purpose", "category", *VENUES})
 _TENANT: Final = (

@@ -27,6 +27,7 @@ from consentry_server.core.vocabulary import (
     DataCategory,
     DeterminationKind,
     NoticeChannel,
+    Operation,
     Purpose,
     Relationship,
     ReleaseForm,
@@ -37,7 +38,7 @@ from consentry_server.core.vocabulary import (
 
 if TYPE_CHECKING:
     from consentry_server.core.law.reading import Table
-    from consentry_server.core.record.facts import Determination
+    from consentry_server.core.record.facts import Determination, Release
 
 Plain = Callable[[Situation], bool]
 Chained = Callable[[Situation, Chain], "bool | None"]
@@ -103,6 +104,7 @@ _EMPLOYMENT_RELEASE: Final = ReleaseForm.EMPLOYMENT_RELEASE
 _EMPLOYMENT_ENDED: Final = TermEnd.EMPLOYMENT_ENDED
 _ACCOUNT_CLOSED: Final = TermEnd.ACCOUNT_CLOSED
 _NO_AUTHORITY: Final = AuthorityBasis.NONE
+_RETAIN: Final = Operation.RETAIN
 _NO_TIME: Final = timedelta(0)
 
 
@@ -193,7 +195,11 @@ def _told(accepted: frozenset[NoticeChannel]) -> PlainPerIdentifier:
 
 
 def _determination(table: Table) -> Sought:
-    return Sought(table.word("kind", DeterminationKind), about_subject=table.flag("about_subject", default=False))
+    return Sought(
+        table.word("kind", DeterminationKind),
+        algorithm=table.flag("algorithm", default=False),
+        about_subject=table.flag("about_subject", default=False),
+    )
 
 
 _sorted: tuple[tuple[Determination, ...], dict[DeterminationKind, list[Determination]]] = ((), {})
@@ -383,10 +389,19 @@ def _purpose_open(s: Situation, c: Chain) -> bool | None:
     release = c.release
     if release is None or s.subject is None:
         return None
-    for each in s.subject.satisfied:  # noqa: SIM110 - a generator costs more than what it iterates over
+    for each in s.subject.satisfied:
         if each.purpose is s.request.purpose and each.ends(release):
             return False
+    if s.subject.unnecessary:
+        return _not_unnecessary(s, release)
     return True
+
+
+def _not_unnecessary(s: Situation, release: Release) -> bool:
+    """What was found unnecessary serves nothing more, and is kept until its date at most: C.R.S. 6-1-1314(2)(c)."""
+    found = () if s.subject is None else s.subject.unnecessary
+    ended = [f for f in found if f.purpose is s.request.purpose and f.ends(release)]
+    return not ended or (s.request.operation is _RETAIN and s.now < min(f.destroy_by for f in ended))
 
 
 @cache

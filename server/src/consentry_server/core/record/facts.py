@@ -8,8 +8,9 @@ that a decision can name what it relied on. ``time`` is when a fact was recorded
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta  # noqa: TC003 - the codec reads type hints at run time
+from datetime import datetime, timedelta
 
+from consentry_server.core.record.artifacts import ArtifactState, MadeInto
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -154,6 +155,38 @@ class SatisfiedPurpose:
         return release.index < self.index or release.signed_at <= self.time
 
 
+UNNECESSARY_DAYS = 45
+"""How long at most what was found unnecessary is kept, and how much longer by the one extension.
+
+Source: C.R.S. 6-1-1314(2)(c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUnnecessary:
+    """Holding data for a purpose was found no longer necessary, adequate or relevant, C.R.S. 6-1-1314(2)(c).
+
+    Args:
+        purpose: The purpose.
+        index: The entry that recorded it.
+        time: When it was found: the earlier of what the caller claims and the entry's time.
+        extended_index: The entry that extended the period, with a reason; -1 where none did.
+    """
+
+    purpose: Purpose
+    index: int
+    time: datetime
+    extended_index: int = -1
+
+    @property
+    def destroy_by(self) -> datetime:
+        """The latest day on which what was kept for it alone is destroyed."""
+        return self.time + timedelta(days=UNNECESSARY_DAYS * (1 if self.extended_index < 0 else 2))
+
+    def ends(self, release: Release) -> bool:
+        """Whether it ends this release for the purpose: it was recorded, or signed, before."""
+        return release.index < self.index or release.signed_at <= self.time
+
+
 @dataclass(frozen=True, slots=True)
 class OptOut:
     """The person asked that their sensitive data not be used: a right to limit or to opt out. It only restricts."""
@@ -204,10 +237,24 @@ class Subject:
             if all(each.purpose not in release.purposes or each.ends(release) for release in self.releases)
         )
 
+    def found_unnecessary(self, purpose: Purpose) -> FoundUnnecessary | None:
+        """What was found of a purpose, where it was not released anew since."""
+        for found in reversed(self.unnecessary):
+            if found.purpose is purpose:
+                anew = any(purpose in release.purposes and not found.ends(release) for release in self.releases)
+                return None if anew else found
+        return None
+
     account_closed_at: datetime | None = None
     """Ends a term that the notice bound to ``TermEnd.ACCOUNT_CLOSED``."""
     opt_outs: tuple[OptOut, ...] = ()
     """Requests to limit or to opt out, in ledger order; none is ever removed."""
+    unnecessary: tuple[FoundUnnecessary, ...] = ()
+    """Purposes for which holding was found unnecessary: nothing new is done for them, and what is held has a date."""
+    artifacts: tuple[MadeInto, ...] = ()
+    """Data sets and models that this person's data went into."""
+    described_index: int = -1
+    """The entry that last changed regions, age or relationship; a late report goes by what was known before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +395,8 @@ class Tenant:
     """Requested and not yet completed; carried on with after a restart."""
     key_rotations: tuple[KeyRotated, ...] = ()
     """Every rotation of the ledger's key, in order."""
+    settings_index: int = -1
+    """The entry that last stated the tenant's settings."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
 
@@ -397,3 +446,6 @@ class OperationRequest:
     """Taken of customers of a commercial establishment in New York City (N.Y.C. Admin. Code 22-1201)."""
     portland_public_accommodation: bool | None = None
     """Taken in a place of public accommodation in Portland, Oregon (City Code 34.10)."""
+    artifact_id: str = ""
+    artifact_state: ArtifactState = ArtifactState.NONE
+    """As the ledger has it at the decision; never the caller's word."""

@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from consentry_server.core.ledger.entry import parse_time
+from consentry_server.core.record import lineage
+from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.codec import from_plain
 from consentry_server.core.record.facts import (
     ActivePack,
@@ -17,6 +19,7 @@ from consentry_server.core.record.facts import (
     Destruction,
     DestructionTarget,
     Determination,
+    FoundUnnecessary,
     Identifier,
     KeyRotated,
     Notice,
@@ -29,6 +32,7 @@ from consentry_server.core.record.facts import (
     Tenant,
 )
 from consentry_server.core.vocabulary import (
+    EMPLOYMENT_PURPOSES,
     AgeBand,
     DestructionStage,
     DestructionTrigger,
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-Record = Tenant | Notice | Subject | Photo | Identifier | Destruction
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+Record = Tenant | Notice | Subject | Photo | Identifier | Destruction | Artifact
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
 
 TENANT_KEY = "tenant"
 _YOUNGEST_FIRST = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT, AgeBand.UNKNOWN)
@@ -107,7 +111,7 @@ def _ledger_created(records: Records, entry: Mapping[str, Any], _stamp: _Stamp) 
     _settings_changed(records, entry, _stamp)
 
 
-def _settings_changed(records: Records, entry: Mapping[str, Any], _stamp: _Stamp) -> None:
+def _settings_changed(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     stated = from_plain(Tenant, entry["tenant"])
     records.put(
         Tenant,
@@ -118,6 +122,7 @@ def _settings_changed(records: Records, entry: Mapping[str, Any], _stamp: _Stamp
             encrypted_at_rest=stated.encrypted_at_rest,
             encrypted_in_transit=stated.encrypted_in_transit,
             protection_at_least_other_sensitive=stated.protection_at_least_other_sensitive,
+            settings_index=stamp.index,
         ),
     )
 
@@ -174,25 +179,29 @@ def _younger(known: AgeBand, claimed: AgeBand) -> AgeBand:
     return min(known, claimed, key=_YOUNGEST_FIRST.index)
 
 
-def _claims(subject: Subject, entry: Mapping[str, Any]) -> Subject:
+def _claims(records: Records, subject: Subject, entry: Mapping[str, Any], stamp: _Stamp) -> Subject:
     """Add what a caller said of the person; a region, once claimed, is never dropped by a later silence."""
     claims = entry.get("claims", {})
-    return replace(
+    described = replace(
         subject,
         regions=subject.regions | frozenset(claims.get("regions", ())),
         age_band=_younger(subject.age_band, AgeBand(claims.get("age_band", AgeBand.UNKNOWN))),
         relationship=Relationship(claims["relationship"]) if "relationship" in claims else subject.relationship,
     )
+    if described == subject:
+        return subject
+    lineage.age_learnt(records, subject, described, stamp.index)
+    return replace(described, described_index=stamp.index)
 
 
 def _notice_delivered(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
-    subject = _claims(_subject(records, entry), entry)
+    subject = _claims(records, _subject(records, entry), entry, stamp)
     delivery = from_plain(Delivery, _recorded(entry, "delivery", stamp, time=entry["time"]))
     records.put(Subject, subject.subject_ref, replace(subject, deliveries=(*subject.deliveries, delivery)))
 
 
 def _release_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
-    subject = _claims(_subject(records, entry), entry)
+    subject = _claims(records, _subject(records, entry), entry, stamp)
     release = from_plain(Release, _recorded(entry, "release", stamp, time=entry["time"]))
     earlier = (_ended_by(each, entry.get("supersedes", ""), stamp) for each in subject.releases)
     records.put(
@@ -215,6 +224,7 @@ def _ended_by(release: Release, superseded: str, stamp: _Stamp) -> Release:
 
 def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _subject(records, entry)
+    lineage.consent_ended(records, subject, entry, stamp.index)
     gone = frozenset(entry["releases"])
     records.put(
         Subject,
@@ -233,7 +243,7 @@ def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp
 
 
 def _interaction_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
-    subject = _claims(_subject(records, entry), entry)
+    subject = _claims(records, _subject(records, entry), entry, stamp)
     claimed = parse_time(entry["occurred_at"]) if "occurred_at" in entry else stamp.time
     latest = max(claimed, subject.last_interaction) if subject.last_interaction else claimed
     records.put(Subject, subject.subject_ref, replace(subject, last_interaction=min(latest, stamp.time)))
@@ -251,9 +261,39 @@ def _opted_out(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> Non
     records.put(Subject, subject.subject_ref, replace(subject, opt_outs=(*subject.opt_outs, made)))
 
 
-def _employment_ended(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+def _purpose_unnecessary(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    """Of one purpose the first finding counts, until it is released anew; an extension is noted with it."""
     subject = _subject(records, entry)
-    records.put(Subject, subject.subject_ref, replace(subject, employment_ended_at=stamp.time))
+    found = parse_time(entry["occurred_at"]) if "occurred_at" in entry else stamp.time
+    kept = list(subject.unnecessary)
+    for purpose in map(Purpose, entry["purposes"]):
+        open_ = subject.found_unnecessary(purpose)
+        extended = stamp.index if entry.get("extended") else -1
+        if open_ is None:
+            kept.append(FoundUnnecessary(purpose, stamp.index, min(found, stamp.time), extended))
+        elif open_.extended_index < 0:
+            kept[kept.index(open_)] = replace(open_, extended_index=extended)
+    records.put(Subject, subject.subject_ref, replace(subject, unnecessary=tuple(kept)))
+
+
+def _account_closed(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    subject = _subject(records, entry)
+    records.put(Subject, subject.subject_ref, replace(subject, account_closed_at=stamp.time))
+
+
+def _employment_ended(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    """The end of an employment ends its purposes too, whatever the form of the release (503.001(c-2))."""
+    subject = _subject(records, entry)
+    ended = tuple(SatisfiedPurpose(purpose, stamp.index, stamp.time) for purpose in sorted(EMPLOYMENT_PURPOSES))
+    records.put(
+        Subject,
+        subject.subject_ref,
+        replace(subject, employment_ended_at=stamp.time, satisfied=(*subject.satisfied, *ended)),
+    )
+
+
+def _artifact_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    lineage.artifact_recorded(records, entry, stamp.index, stamp.time)
 
 
 def _photo_stored(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -262,7 +302,7 @@ def _photo_stored(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> 
     )
     depicted = tuple(person["subject_ref"] for person in entry["people"][1:])
     records.put(Photo, photo.photo_id, replace(photo, depicted=depicted))
-    owner = _claims(_subject(records, entry), entry)
+    owner = _claims(records, _subject(records, entry), entry, stamp)
     records.put(
         Subject,
         owner.subject_ref,
@@ -365,7 +405,10 @@ _HANDLERS: dict[str, Callable[[Records, Mapping[str, Any], _Stamp], None]] = {
     "interaction.recorded": _interaction_recorded,
     "purpose.satisfied": _purpose_satisfied,
     "person.opted_out": _opted_out,
+    "purpose.unnecessary": _purpose_unnecessary,
+    "account.closed": _account_closed,
     "employment.ended": _employment_ended,
+    "artifact.recorded": _artifact_recorded,
     "photo.stored": _photo_stored,
     "identifier.stored": _identifier_stored,
     "destruction.requested": _destruction_requested,

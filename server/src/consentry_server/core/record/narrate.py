@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from consentry_server.core.record.decisions import spelled_out
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -47,7 +45,7 @@ def _who(entry: Mapping[str, Any]) -> str:
 
 
 def _decision(entry: Mapping[str, Any]) -> str:
-    request, outcomes = entry["request"], [face["outcome"] for face in spelled_out(entry)["faces"]]
+    request, outcomes = entry["request"], [face["outcome"] for face in entry["faces"]]
     what = f"{_word(request['operation'])} ({_word(request['category'])}) for {_word(request['purpose'])}"
     codes = [rule.partition(":") for rule in entry["rules"]]
     reasons = ", ".join(f"{code.lower().replace('_', ' ')} ({rule})" for rule, _, code in codes if code)
@@ -145,7 +143,22 @@ def _determination(entry: Mapping[str, Any]) -> str:
     return f"{_who(entry)} recorded a determination ({kind}); it awaits a second officer."
 
 
+def _artifact(entry: Mapping[str, Any]) -> str:
+    tainted = f" It is tainted: {_words(entry['taint'])}." if "taint" in entry else ""
+    return (
+        f"{_who(entry)} recorded what the {_word(entry['kind'])} {entry['artifact_id']} was made from, under the"
+        f" decision of entry {entry['decision_index']}.{tainted}"
+    )
+
+
+def _unnecessary(entry: Mapping[str, Any]) -> str:
+    extended = " The 45 days were extended once." if entry.get("extended") else ""
+    return f"{_who(entry)} recorded as found unnecessary: {_words(entry['purposes'])}.{extended}"
+
+
 _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
+    "account.closed": lambda entry: f"{_who(entry)} recorded that the person closed their account.",
+    "artifact.recorded": _artifact,
     "decision": _decision,
     "destruction.completed": _destroyed,
     "destruction.requested": _destruction,
@@ -168,6 +181,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "photo.stored": _photo_stored,
     "policy.published": _policy,
     "processing.reported": _reported,
+    "purpose.unnecessary": _unnecessary,
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",
     "release.recorded": _release,
     "release.withdrawn": _withdrawn,

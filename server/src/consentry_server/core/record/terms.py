@@ -103,6 +103,7 @@ def terms_of(entry: Mapping[str, Any]) -> list[str]:
                 found.append(f"photo:{held['photo_id']}")
             if "photo_ref" in held:
                 found.append(f"photo_ref:{held['photo_ref']}")
+    found += [f"photo:{photo_id}" for photo_id in entry.get("photos", ())]
     found += [
         f"photo:{target['record_id']}"
         for target in entry.get("targets", ())

@@ -11,8 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.ledger.entry import parse_time
-from consentry_server.core.record import words_system
-from consentry_server.core.record.decisions import spelled_out
+from consentry_server.core.record import words_ends, words_system
 from consentry_server.core.record.phrases import MAX_NAMED, article, entries, listed, moment, span, who, word, words
 from consentry_server.core.vocabulary import Outcome
 
@@ -113,7 +112,6 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, Citation]) -> Iterable[
 
 
 def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    entry = spelled_out(entry)
     request = entry["request"]
     outcome = Outcome(entry["outcome"])
     what = f"to {word(request['operation'])} (data: {word(request['category'])}; purpose: {word(request['purpose'])})"
@@ -125,6 +123,10 @@ def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     said += [_face(place, face, people) for place, face in enumerate(entry["faces"][:MAX_NAMED])]
     if len(entry["faces"]) > MAX_NAMED:
         said.append(f"And {len(entry['faces']) - MAX_NAMED} more faces: see the bytes.")
+    if request.get("artifact_id"):
+        said.append(words_ends.artifact_of(request))
+    if entry.get("late"):
+        said.append("It was asked for after it was done: what was recorded since does not make it right.")
     if request.get("recipient_id"):
         said.append(f"The data would go to {request['recipient_id']}.")
     said.append(
@@ -158,7 +160,9 @@ def _reported(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
         )
     ]
     if entry.get("without_permission"):
-        said.append("The decision had not allowed this: it was done without permission.")
+        early = entry.get("before_decision")
+        done = "It was done before the decision was recorded" if early else "The decision had not allowed this"
+        said.append(f"{done}: it was done without permission.")
     return _REPORTED[entry["result"]], said
 
 
@@ -339,7 +343,12 @@ def _purpose_satisfied(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _employment_ended(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return "employment ended", [f"{who(entry['actor'])} recorded that the person's employment ended."]
+    return "employment ended", [
+        (
+            f"{who(entry['actor'])} recorded that the person's employment ended: releases that an employee gave as such"
+            " and the purposes of an employment, end with it."
+        )
+    ]
 
 
 def _determination(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -423,6 +432,8 @@ _REFUSALS = {
     "NOT_FOUND": "there is no such record",
 }
 _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
+    "account.closed": words_ends.account_closed,
+    "artifact.recorded": words_ends.artifact_recorded,
     "decision": _decision,
     "destruction.completed": _destruction_completed,
     "destruction.requested": _destruction_requested,
@@ -446,6 +457,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "processing.reported": _reported,
     "projections.rebuilt": words_system.rebuilt,
     "purpose.satisfied": _purpose_satisfied,
+    "purpose.unnecessary": words_ends.purpose_unnecessary,
     "release.recorded": _release_recorded,
     "release.withdrawn": _release_withdrawn,
     "settings.changed": words_system.settings_changed,
