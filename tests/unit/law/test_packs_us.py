@@ -374,6 +374,8 @@ def test_a_purpose_ends_with_withdrawal_and_expiry_too(changes: dict[str, Any], 
 def test_a_purpose_is_open_as_long_as_one_release_carries_it() -> None:
     gone = make_release(time=NOW - days(900), signed_at=NOW - days(900), expires_at=NOW - days(800))
     again = make_release(release_id="rel_2", index=31)
+    later = replace(gone, release_id="rel_3", index=32, expires_at=NOW - days(100))
+    assert "DESTROY_NOW" not in codes(kept(TEXAS, TX, tenant=OPEN, releases=(gone, later)))
     assert "DESTROY_NOW" in codes(kept(TEXAS, TX, tenant=OPEN, releases=(gone,)))
     decision = kept(TEXAS, TX, tenant=OPEN, releases=(gone, again))
     assert decision.outcome is Outcome.ALLOW
@@ -395,6 +397,10 @@ def test_a_document_that_another_law_keeps_moves_the_date_and_permits_keeping_al
     decision = kept(TEXAS, TX, tenant=tenant, satisfied=satisfied)
     assert decision.outcome is Outcome.ALLOW
     assert destroy_by(decision) == until + days(365)
+    longer = replace(document, determination_id="det_2", expires_at=until + days(90))
+    for idle in (replace(longer, subject_ref="sub-bob"), replace(longer, approved_by="")):
+        both = make_tenant(determinations=(document, idle))
+        assert destroy_by(kept(TEXAS, TX, tenant=both, satisfied=satisfied)) == until + days(365)
     other = make_tenant(determinations=(replace(document, subject_ref="sub-bob"),))
     assert kept(TEXAS, TX, tenant=other, satisfied=satisfied).outcome is Outcome.DENY
     unapproved = make_tenant(determinations=(replace(document, approved_by=""),))
