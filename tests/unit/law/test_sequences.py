@@ -105,7 +105,8 @@ def notice_of(version: int, now: datetime) -> dict[str, Any]:
     made = make_notice(
         version=version, index=0, effective_time=now, purposes=purposes_of(version), term=Term(duration=TERM)
     )
-    return to_plain(made)
+    plain: dict[str, Any] = to_plain(made)
+    return plain
 
 
 def beginning(regions: frozenset[str]) -> State:
