@@ -38,7 +38,8 @@ def ftc(q: OperationRequest, face: Face, tenant: Tenant, now: datetime) -> Opini
         if not trained and not harmless:
             return "BLOCK"
     # (iii): what was made of data without a valid consent serves nobody
-    if str(q.operation) in {"SERVE_MODEL", "TRAIN_MODEL"} and str(q.artifact_state) == "TAINTED":
+    tainted = str(getattr(q, "artifact_state", "")) == "TAINTED"
+    if str(q.operation) in {"SERVE_MODEL", "TRAIN_MODEL"} and tainted:
         return "BAN"
     # Rite Aid: no watchlist without a test of accuracy and bias, on record for this algorithm version
     if str(q.purpose) == "SECURITY_WATCHLIST" and str(q.operation) in {"IDENTIFY", "VERIFY"}:

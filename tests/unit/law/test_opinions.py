@@ -43,7 +43,7 @@ class Law(NamedTuple):
     kinds: tuple[str, ...] = ()
 
 
-LAWS = [
+KNOWN = [
     Law("us-tx-cubi", oracle_us.texas, "US-TX", ("TX_SECURITY", "TX_AI_TRAINING", "TX_RETENTION_REQUIRED")),
     Law("us-wa-mhmda", oracle_us.washington_19373, "US-WA", ("NECESSARY_FOR_SERVICE", "WA_VALID_AUTHORIZATION")),
     Law("us-wa-19375", oracle_us.washington_19375, "US-WA", ("WA_OPT_OUT_MECHANISM", "WA_SECURITY")),
@@ -62,8 +62,10 @@ LAWS = [
     Law("eu-gdpr", oracle_world.gdpr, "DE", ("LAWFUL_BASIS", "IMPACT_ASSESSMENT")),
     Law("uk-gdpr", oracle_world.united_kingdom, "GB", ("LAWFUL_BASIS", "IMPACT_ASSESSMENT", "ALTERNATIVE_OFFERED")),
     Law("eu-ai-act-5", oracle_world.ai_act, "FR"),
+    Law("us-ftc-lineage", oracle_federal.ftc, "US-VA", ("ACCURACY_TESTED",)),
 ]
-ONLY_FORBID = {"eu-ai-act-5", "us-portland-34-10", "us-nyc-22-1201"}
+LAWS = [law for law in KNOWN if law.pack_id in PACKS]
+ONLY_FORBID = {"eu-ai-act-5", "us-ftc-lineage", "us-portland-34-10", "us-nyc-22-1201"}
 
 
 KINDS = sorted({DeterminationKind(kind) for law in LAWS for kind in law.kinds})

@@ -206,6 +206,8 @@ def _decide(question: Question, region: str, packs: Sequence[Pack], noon: dateti
             face if subject is None else replace(face, subject=replace(subject, subject_ref=f"person-{number}"))
         )
     now = noon + timedelta(days=question.day)
+    if first.alone:
+        packs = [pack for pack in packs if pack.id == question.pack_id]
     return decide(first.request, faces, tenant, packs, now=now, unknown_regions=frozenset({region}))
 
 
