@@ -123,6 +123,8 @@ class Case:
                 deliveries=(self._delivery(told, signed),) if released or self._changes["delivery"] else (),
                 releases=(self._release(signed, now),) if released else (),
                 last_interaction=signed,
+                outgrown_at=now if about.get("came_of_age") else None,
+                adult_since=now if about.get("came_of_age") else None,
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
@@ -270,6 +272,7 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
         "age_band": lambda k: part.word(k, AgeBand),
         "relationship": lambda k: part.word(k, Relationship),
         "regions": lambda _k: _regions(part),
+        "came_of_age": part.flag,
         "channel": lambda k: part.word(k, NoticeChannel),
         "after_release": part.flag,
         "says_collected_or_stored": part.flag,
@@ -298,7 +301,7 @@ def _changes(table: Table, key: str) -> dict[str, Any]:
 
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"age_band", "relationship", "regions"}),
+    "subject": frozenset({"age_band", "came_of_age", "relationship", "regions"}),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),
     "release": frozenset(

@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.law.circumstances import Question, one_of
 from consentry_server.core.law.clock import add_period
+from consentry_server.core.law.signers import (
+    age_settled,
+    authority_at_signing,
+    not_outgrown,
+    release_authority,
+    release_not_childs_own,
+)
 from consentry_server.core.law.situation import Chain, Situation
 from consentry_server.core.vocabulary import (
-    AgeBand,
-    AuthorityBasis,
     ConsentScope,
     Consideration,
     DataCategory,
@@ -30,7 +35,6 @@ from consentry_server.core.vocabulary import (
     Relationship,
     ReleaseForm,
     SignatureProcess,
-    SignerRole,
     TermEnd,
 )
 
@@ -64,12 +68,6 @@ class Sought(NamedTuple):
     about_subject: bool = False
 
 
-_CHILD = frozenset({AgeBand.UNDER_13, AgeBand.MINOR})
-_OVER_CHILD = frozenset({AuthorityBasis.PARENT, AuthorityBasis.GUARDIAN, AuthorityBasis.COURT_ORDER})
-"""Who may sign for a child: statutes.md 7."""
-_OVER_ADULT = frozenset({AuthorityBasis.GUARDIAN, AuthorityBasis.COURT_ORDER, AuthorityBasis.POWER_OF_ATTORNEY})
-"""Being a parent is no authority over an adult."""
-
 _ON_PAPER = frozenset({SignatureProcess.WET_INK})
 _ELECTRONIC = frozenset(
     {
@@ -89,13 +87,10 @@ or going on using a service is no act of signing."""
 
 
 # Looking a word up in its enum at each call costs as much as the rest of a requirement.
-_SELF: Final = SignerRole.SELF
-_AGE_UNKNOWN: Final = AgeBand.UNKNOWN
 _EMPLOYEE: Final = Relationship.EMPLOYEE
 _EMPLOYMENT_RELEASE: Final = ReleaseForm.EMPLOYMENT_RELEASE
 _EMPLOYMENT_ENDED: Final = TermEnd.EMPLOYMENT_ENDED
 _ACCOUNT_CLOSED: Final = TermEnd.ACCOUNT_CLOSED
-_NO_AUTHORITY: Final = AuthorityBasis.NONE
 _NO_TIME: Final = timedelta(0)
 
 
@@ -269,6 +264,10 @@ def _term_running(s: Situation, c: Chain) -> bool | None:
     return True  # the other two ends have requirements of their own
 
 
+def _term_not_over(s: Situation, c: Chain) -> bool | None:
+    return True if c.notice is not None and c.notice.term is None else _term_running(s, c)
+
+
 def _notice_recipient(s: Situation, c: Chain) -> bool | None:
     return None if c.notice is None else s.request.recipient_id in c.notice.recipients
 
@@ -284,8 +283,16 @@ def _release_recorded(s: Situation, c: Chain) -> bool | None:
     return None if c.release is None else c.release.signed_at <= c.release.time <= s.now
 
 
-def _release_not_withdrawn(_s: Situation, c: Chain) -> bool | None:
-    return None if c.release is None else c.release.withdrawn_at is None and c.release.withdrawn_index < 0
+def _release_not_withdrawn(s: Situation, c: Chain) -> bool | None:
+    release = c.release
+    if release is None or s.subject is None:
+        return None
+    if release.withdrawn_at is not None or release.withdrawn_index >= 0:
+        return False
+    for each in s.subject.withdrawals:  # noqa: SIM110 - see _purpose_open
+        if each.bars(release, s.request.purpose):
+            return False
+    return True
 
 
 def _release_not_expired(s: Situation, c: Chain) -> bool | None:
@@ -368,31 +375,6 @@ def _release_document(_s: Situation, c: Chain) -> bool | None:
     return None if c.release is None else bool(c.release.signed_document_sha256)
 
 
-def _release_not_childs_own(s: Situation, c: Chain) -> bool | None:
-    return None if c.release is None else c.release.signer_role is not _SELF or s.age not in _CHILD
-
-
-def _age_settled(s: Situation, c: Chain) -> bool | None:
-    return (
-        None
-        if c.release is None
-        else (c.release.signer_role is not _SELF or s.age is not _AGE_UNKNOWN or not s.shows_sign_of_child)
-    )
-
-
-def _release_authority(s: Situation, c: Chain) -> bool | None:
-    r = c.release
-    if r is None:
-        return None
-    if r.signer_role is _SELF:
-        return not r.representative_ref
-    if not r.representative_ref or r.authority_basis is _NO_AUTHORITY:
-        return False
-    if s.age in _CHILD:
-        return r.authority_basis in _OVER_CHILD
-    return s.age is _AGE_UNKNOWN or r.authority_basis in _OVER_ADULT
-
-
 def _midnight(table: Table, key: str) -> datetime:
     day = table.day(key)
     return datetime.combine(day if day is not None else date.max, time(), tzinfo=UTC)
@@ -432,6 +414,7 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "notice.covers_category": lambda _: _notice_category,
     "notice.states_term": lambda _: _notice_term,
     "notice.term_running": lambda _: _term_running,
+    "notice.term_not_over": lambda _: _term_not_over,
     "notice.names_recipient": lambda _: _notice_recipient,
     "release.exists": lambda _: _release_exists,
     "release.recorded": lambda _: _release_recorded,
@@ -449,8 +432,10 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "release.signed_with_intent": lambda _: _release_signed,
     "release.electronic_since": lambda table: _electronic_since(_midnight(table, "since")),
     "release.document_hashed": lambda _: _release_document,
-    "release.not_childs_own": lambda _: _release_not_childs_own,
-    "release.age_settled": lambda _: _age_settled,
-    "release.authority": lambda _: _release_authority,
+    "release.not_childs_own": lambda _: release_not_childs_own,
+    "release.age_settled": lambda _: age_settled,
+    "release.authority": lambda _: release_authority,
+    "release.authority_at_signing": lambda _: authority_at_signing,
+    "release.not_outgrown": lambda _: not_outgrown,
 }
 """Every chain requirement a pack may name."""

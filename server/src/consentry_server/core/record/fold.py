@@ -26,9 +26,10 @@ from consentry_server.core.record.facts import (
     SatisfiedPurpose,
     Subject,
     Tenant,
+    Withdrawal,
 )
+from consentry_server.core.record.majority import aged, note_claims
 from consentry_server.core.vocabulary import (
-    AgeBand,
     DestructionStage,
     DestructionTrigger,
     Purpose,
@@ -44,7 +45,6 @@ Record = Tenant | Notice | Subject | Photo | Identifier | Destruction
 T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
 
 TENANT_KEY = "tenant"
-_YOUNGEST_FIRST = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT, AgeBand.UNKNOWN)
 
 
 class Records(Protocol):
@@ -168,18 +168,16 @@ def _determination_approved(records: Records, entry: Mapping[str, Any], stamp: _
     )
 
 
-def _younger(known: AgeBand, claimed: AgeBand) -> AgeBand:
-    """A later claim never makes a child's own signature an adult's: the younger counts."""
-    return min(known, claimed, key=_YOUNGEST_FIRST.index)
-
-
 def _claims(subject: Subject, entry: Mapping[str, Any]) -> Subject:
     """Add what a caller said of the person; a region, once claimed, is never dropped by a later silence."""
-    claims = entry.get("claims", {})
+    claims = entry.get("claims")
+    if not claims:
+        return subject
+    index = entry["index"]
+    subject = note_claims(aged(subject, claims, parse_time(entry["time"]), index), claims, index)
     return replace(
         subject,
         regions=subject.regions | frozenset(claims.get("regions", ())),
-        age_band=_younger(subject.age_band, AgeBand(claims.get("age_band", AgeBand.UNKNOWN))),
         relationship=Relationship(claims["relationship"]) if "relationship" in claims else subject.relationship,
     )
 
@@ -193,7 +191,7 @@ def _notice_delivered(records: Records, entry: Mapping[str, Any], stamp: _Stamp)
 def _release_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _claims(_subject(records, entry), entry)
     release = from_plain(Release, _recorded(entry, "release", stamp, time=entry["time"]))
-    earlier = (_ended_by(each, entry.get("supersedes", ""), stamp) for each in subject.releases)
+    earlier = (_ended_by(each, entry.get("supersedes", ""), release, stamp) for each in subject.releases)
     records.put(
         Subject,
         subject.subject_ref,
@@ -205,16 +203,18 @@ def _release_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp)
     )
 
 
-def _ended_by(release: Release, superseded: str, stamp: _Stamp) -> Release:
+def _ended_by(release: Release, superseded: str, later: Release, stamp: _Stamp) -> Release:
     """A release that another takes the place of ends where that one begins."""
     if release.release_id != superseded or (release.expires_at is not None and release.expires_at <= stamp.time):
         return release
-    return replace(release, expires_at=stamp.time)
+    return replace(release, expires_at=stamp.time, superseded_by=later.release_id)
 
 
 def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _subject(records, entry)
     gone = frozenset(entry["releases"])
+    given = (release.purposes for release in subject.releases if release.release_id in gone)
+    taken_back = frozenset[Purpose]() if entry["all"] else frozenset[Purpose]().union(*given)
     records.put(
         Subject,
         subject.subject_ref,
@@ -226,6 +226,7 @@ def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp
                 else release
                 for release in subject.releases
             ),
+            withdrawals=(*subject.withdrawals, Withdrawal(stamp.index, stamp.time, taken_back)),
             last_interaction=stamp.time,
         ),
     )
