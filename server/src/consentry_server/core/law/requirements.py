@@ -284,15 +284,12 @@ def _release_recorded(s: Situation, c: Chain) -> bool | None:
 
 
 def _release_not_withdrawn(s: Situation, c: Chain) -> bool | None:
-    release = c.release
-    if release is None or s.subject is None:
+    release, subject = c.release, s.subject
+    if release is None or subject is None:
         return None
     if release.withdrawn_at is not None or release.withdrawn_index >= 0:
         return False
-    for each in s.subject.withdrawals:  # noqa: SIM110 - see _purpose_open
-        if each.bars(release, s.request.purpose):
-            return False
-    return True
+    return not subject.withdrawals or not any(each.bars(release, s.request.purpose) for each in subject.withdrawals)
 
 
 def _release_not_expired(s: Situation, c: Chain) -> bool | None:

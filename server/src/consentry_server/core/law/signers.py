@@ -48,19 +48,34 @@ def _outgrown(s: Situation, r: Release, subject: Subject) -> bool:
 
 def not_outgrown(s: Situation, c: Chain) -> bool | None:
     """What a representative signed for a child lasts no longer than childhood; see ``core.record.majority``."""
-    r, subject = c.release, s.subject
-    if r is None or subject is None:
+    r = c.release
+    if r is None:
         return None
-    return r.signer_role is _SELF or not _outgrown(s, r, subject)
+    if r.signer_role is _SELF:
+        return True
+    return None if s.subject is None else not _outgrown(s, r, s.subject)
 
 
 def authority_at_signing(s: Situation, c: Chain) -> bool | None:
     """Who signed was entitled to then; alone it is no requirement: it goes with :func:`not_outgrown`."""
-    r, subject = c.release, s.subject
-    if r is None or subject is None:
+    r = c.release
+    if r is None:
         return None
-    if r.signer_role is _SELF:
-        return not r.representative_ref
+    return not r.representative_ref if r.signer_role is _SELF else _represents(s, r)
+
+
+def release_authority(s: Situation, c: Chain) -> bool | None:
+    """Who signed was entitled to, and still is."""
+    r = c.release
+    if r is None:
+        return None
+    return not r.representative_ref if r.signer_role is _SELF else _represents(s, r) and not_outgrown(s, c)
+
+
+def _represents(s: Situation, r: Release) -> bool | None:
+    subject = s.subject
+    if subject is None:
+        return None
     if not r.representative_ref or r.authority_basis is _NO_AUTHORITY:
         return False
     if _outgrown(s, r, subject):
@@ -70,8 +85,3 @@ def authority_at_signing(s: Situation, c: Chain) -> bool | None:
         return False
     adult = subject.age_band is _ADULT or s.face.age_band is _ADULT or r.index < subject.child_index
     return not adult or r.authority_basis in OVER_ADULT
-
-
-def release_authority(s: Situation, c: Chain) -> bool | None:
-    """Who signed was entitled to, and still is."""
-    return authority_at_signing(s, c) and not_outgrown(s, c)
