@@ -66,6 +66,17 @@ def lives(draw: st.DrawFn) -> World:
     """A world with a person, who may have withdrawn, come of age, or been signed for."""
     world = draw(worlds())
     assume(world.face.subject is not None)
+    assert world.face.subject is not None
+    basis = draw(st.sampled_from([None, None, *AuthorityBasis]))
+    if basis is not None:
+        role = SignerRole.SELF if basis is AuthorityBasis.NONE else SignerRole.REPRESENTATIVE
+        who: dict[str, Any] = {"signer_role": role, "representative_ref": "" if role is SignerRole.SELF else "rep-1"}
+        told, given = world.face.subject.deliveries, world.face.subject.releases
+        world = with_subject(
+            world,
+            deliveries=tuple(replace(each, **who) for each in told),
+            releases=tuple(replace(each, authority_basis=basis, **who) for each in given),
+        )
     return with_subject(
         world,
         age_band=draw(st.sampled_from([ADULT, MINOR, AgeBand.UNKNOWN])),
