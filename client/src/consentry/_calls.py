@@ -210,6 +210,18 @@ def list_notices(
     return Listing("RegistryService", "ListNotices", request, "notices")
 
 
+def diff_notices(notice_id: str, from_version: int, to_version: int) -> Call[registry_service_pb2.DiffNoticesResponse]:
+    """Compare two versions of a notice: what changed, whether people have to be asked again, and how many.
+
+    Raises:
+        NotFound: no such version.
+    """
+    request = registry_service_pb2.DiffNoticesRequest(
+        notice_id=notice_id, from_version=from_version, to_version=to_version
+    )
+    return Call("RegistryService", "DiffNotices", request, same)
+
+
 def publish_retention_policy(
     policy: inputs.RetentionPolicy, *, request_id: str = ""
 ) -> Call[registry_service_pb2.PublishRetentionPolicyResponse]:
@@ -291,14 +303,19 @@ def withdraw_release(
 
 
 def record_interaction(
-    subject_id: str, *, occur_time: datetime | None = None, request_id: str = ""
+    subject_id: str,
+    *,
+    occur_time: datetime | None = None,
+    claims: inputs.Claims | None = None,
+    request_id: str = "",
 ) -> Call[registry_service_pb2.RecordInteractionResponse]:
-    """Record that a person interacted with the tenant, which moves clocks of last interaction."""
+    """Record that a person interacted with the tenant, which moves clocks of last interaction; and what is claimed."""
     request = fill(
         registry_service_pb2.RecordInteractionRequest(),
         request_id=request_id or new_request_id(),
         subject_id=subject_id,
         occur_time=occur_time,
+        claims=claims,
     )
     return Call("RegistryService", "RecordInteraction", request, same)
 

@@ -112,6 +112,7 @@ class Client(BaseClient):
 
     publish_notice = _method(_calls.publish_notice)
     list_notices = _listing(_calls.list_notices)
+    diff_notices = _method(_calls.diff_notices)
     publish_retention_policy = _method(_calls.publish_retention_policy)
     record_notice_delivery = _method(_calls.record_notice_delivery)
     record_release = _method(_calls.record_release)

@@ -217,11 +217,15 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a caller claims about a person; the stricter of claim and record counts."""
+    """What a caller claims about a person; the stricter of claim and record counts.
+
+    ``majority_quarter`` is the calendar quarter in which a child comes of age, "2031-Q2": no birth date.
+    """
 
     regions: Sequence[str] = ()
     age_band: AgeBand = AgeBand.UNSPECIFIED
     relationship: Relationship = Relationship.UNSPECIFIED
+    majority_quarter: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_cases, cli_evidence, cli_read, cli_tiles, config, logs
+from consentry_server import (
+    cli_anchors,
+    cli_audit,
+    cli_cases,
+    cli_evidence,
+    cli_notices,
+    cli_read,
+    cli_tiles,
+    config,
+    logs,
+)
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -59,6 +69,7 @@ cli_audit.app.command("serve-tiles")(cli_tiles.serve_tiles)
 cli_audit.app.add_typer(cli_read.app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
+app.add_typer(cli_notices.app, name="notices", help="The notices that people are told, over time.")
 app.command("evidence")(cli_evidence.export_evidence)
 law = typer.Typer(help="The law as this build has it: its cases.", no_args_is_help=True, rich_markup_mode=None)
 law.command("test")(cli_cases.run)

@@ -11,14 +11,24 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from consentry.v1 import audit_service_pb2 as pb
-from consentry.v1 import audit_service_pb2_grpc, photo_pb2, subject_pb2, vocabulary_pb2
+from consentry.v1 import (
+    audit_service_pb2_grpc,
+    notice_pb2,
+    photo_pb2,
+    registry_service_pb2,
+    registry_service_pb2_grpc,
+    subject_pb2,
+    vocabulary_pb2,
+)
+from consentry_server.cli_compared import Compared, Difference, Version, length, recipient_line
 from consentry_server.cli_sources import bundled_citations, is_sha256, is_subject_ref
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.record.phrases import word
 from consentry_server.services.coverage import Row, RowKey
 from consentry_server.services.reading import StoredEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from consentry.v1 import ledger_pb2
@@ -117,6 +127,29 @@ class RemoteLedger:
             self._citations = bundled_citations()
         return self._citations
 
+    def notice_diff(self, notice_id: str, older: int, newer: int) -> Compared:
+        """See the protocol."""
+        request = registry_service_pb2.DiffNoticesRequest(notice_id=notice_id, from_version=older, to_version=newer)
+        stub: Any = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
+        with _answers():
+            found = stub.DiffNotices(request, timeout=SECONDS)
+        return Compared(
+            notice_id=notice_id,
+            older=_version(found.from_notice),
+            newer=_version(found.to_notice),
+            changes=tuple(
+                Difference(
+                    notice_pb2.NoticeChangeKind.Name(each.kind).removeprefix("NOTICE_CHANGE_KIND_"),
+                    each.value,
+                    each.text,
+                    each.citation,
+                )
+                for each in found.changes
+            ),
+            affected=found.affected_subject_count,
+            stopped=found.affected_subject_count_stopped,
+        )
+
     def checkpoint(self) -> tuple[bytes, str]:
         """See the protocol."""
         with _answers():
@@ -148,6 +181,34 @@ def _request(wanted: Wanted, first: int, until: int | None) -> pb.ListEntriesReq
     elif wanted.photo:
         request.photo.CopyFrom(photo_pb2.PhotoReference(photo_id=wanted.photo))
     return request
+
+
+def _version(notice: notice_pb2.Notice) -> Version:
+    duration = notice.term.duration.ToTimedelta() if notice.term.HasField("duration") else None
+    end = vocabulary_pb2.TermEnd.Name(notice.term.end_event).removeprefix("TERM_END_")
+    return Version(
+        version=notice.version,
+        language=notice.language,
+        effective=notice.effective_time.ToDatetime(UTC),
+        text=notice.text,
+        text_sha256=notice.text_sha256.hex(),
+        categories=_words(vocabulary_pb2.DataCategory, "DATA_CATEGORY_", notice.categories),
+        purposes=_words(vocabulary_pb2.Purpose, "PURPOSE_", notice.purposes),
+        term=length(duration, end if notice.term.end_event else ""),
+        recipients=tuple(
+            recipient_line(
+                each.recipient_id,
+                notice_pb2.RecipientKind.Name(each.kind).removeprefix("RECIPIENT_KIND_") if each.kind else "",
+                _words(vocabulary_pb2.Purpose, "PURPOSE_", each.purposes),
+                each.holding_period.ToTimedelta() if each.HasField("holding_period") else None,
+            )
+            for each in notice.recipients
+        ),
+    )
+
+
+def _words(enum: Any, prefix: str, numbers: Iterable[int]) -> tuple[str, ...]:
+    return tuple(sorted(word(enum.Name(number).removeprefix(prefix)) for number in numbers))
 
 
 def _stored(entry: ledger_pb2.Entry) -> StoredEntry:

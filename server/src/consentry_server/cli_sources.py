@@ -15,11 +15,13 @@ from consentry_server import config, logs
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.index import SqliteIndexStore
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
+from consentry_server.cli_compared import Compared, Difference, version_of
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import load_pack
 from consentry_server.core.record.words import Citation
 from consentry_server.services.coverage import Coverage
 from consentry_server.services.index import LedgerIndex
+from consentry_server.services.notice_diff import NoticeDiffs
 from consentry_server.services.reading import NO_FILTER, Filter, Reader, StoredEntry
 from consentry_server.services.tiered import TieredStore
 from consentry_server.tenant import TenantFolders, bundled_packs, tile_store
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from consentry_server.cli_compared import Version
     from consentry_server.core.law import Pack
+    from consentry_server.core.record.notice_changes import StatedNotice
     from consentry_server.services.coverage import Question, Row
 
 PAGE = 500
@@ -101,6 +105,13 @@ class Source(Protocol):
 
     def citations(self, entry: Mapping[str, Any]) -> Mapping[str, Citation]:
         """The rules that an entry may name."""
+
+    def notice_diff(self, notice_id: str, older: int, newer: int) -> Compared:
+        """Two versions of a notice, and what lies between them.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND``.
+        """
 
     def checkpoint(self) -> tuple[bytes, str]:
         """The last signed checkpoint, and the key that verifies it."""
@@ -213,6 +224,23 @@ class StateFolder:
         if note is None or not self._folders.published_key.is_file():
             raise ConsentryError(Reason.NOT_FOUND, "no checkpoint was published yet: serve this folder first")
         return note, self._folders.published_key.read_text(encoding="ascii").strip()
+
+    def notice_diff(self, notice_id: str, older: int, newer: int) -> Compared:
+        """See the protocol."""
+        diffs = NoticeDiffs(store=self._store, reader=self._reader)
+        with _readable():
+            found = diffs.compare(notice_id, older, newer, datetime.now(UTC))
+            before, after = (self._version(each) for each in (found.older, found.newer))
+        changes = tuple(Difference(str(each.kind), each.value, each.text, each.citation) for each in found.changes)
+        return Compared(notice_id, before, after, changes, found.affected, found.stopped)
+
+    def _version(self, stated: StatedNotice) -> Version:
+        text = self._store.fetch_document(stated.notice.text_sha256)
+        if text is None:
+            raise ConsentryError(
+                Reason.DATA_DAMAGED, f"a published text is gone (entry {stated.notice.index}): restore from a backup"
+            )
+        return version_of(stated, text.decode())
 
     def _filter(self, wanted: Wanted) -> Filter:
         if wanted.subject and not _SUBJECT_REF.fullmatch(wanted.subject):

@@ -50,6 +50,7 @@ from consentry_server.services.indexer import Indexer
 from consentry_server.services.issuer import Issuer
 from consentry_server.services.keys import Keys
 from consentry_server.services.leftovers import Leftovers
+from consentry_server.services.notice_diff import NoticeDiffs
 from consentry_server.services.notices import Notices
 from consentry_server.services.packs import Packs
 from consentry_server.services.people import People
@@ -307,6 +308,7 @@ class RunningTenant:
         return Tenant(
             gate=gate,
             notices=Notices(sequencer=sequencer, store=store),
+            notice_diffs=NoticeDiffs(store=store, reader=audit.reader),
             releases=Releases(sequencer=sequencer, issuer=issuer, people=people, sealing=sealing, retention=retention),
             registry=Registry(sequencer=sequencer, store=store, people=people, sealing=sealing, retention=retention),
             photos=Photos(

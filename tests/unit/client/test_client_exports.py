@@ -60,6 +60,7 @@ def test_methods_keep_the_signature_and_words_of_their_call() -> None:
         "self",
         "subject_id",
         "occur_time",
+        "claims",
         "request_id",
     ]
 

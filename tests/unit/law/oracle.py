@@ -188,6 +188,8 @@ def is_signed(r: Release, face: Face) -> bool:
     if r.representative_ref == "" or r.authority_basis == "NONE":
         return False
     if child:
+        if "ADULT" in ages and r.authority_basis == "PARENT":
+            return False  # record and claim contradict each other: the parent of an adult signs nothing
         return r.authority_basis in {"PARENT", "GUARDIAN", "COURT_ORDER"}
     return unknown or r.authority_basis != "PARENT"
 

@@ -240,6 +240,18 @@ def test_the_case_of_the_same_id_twice_is_refused() -> None:
     assert refused(SMALL + case).metadata["rule"] == "case"
 
 
+def test_authority_at_signing_is_never_asked_alone() -> None:
+    text = pack_bytes("us-il-bipa.toml").decode()
+    error = refused(text.replace('  "release-not-outgrown",\n', "", 1))
+    assert (error.metadata["key"], "release.not_outgrown" in error.message) == ("require", True)
+
+
+@pytest.mark.parametrize("outcome", ["ALLOW", "ALLOW_NONBIOMETRIC"])
+def test_an_unmet_requirement_never_permits(outcome: str) -> None:
+    text = pack_bytes("us-il-bipa.toml").decode()
+    assert refused(text.replace('unmet = "REVIEW"', f'unmet = "{outcome}"', 1)).metadata["key"] == "unmet"
+
+
 @pytest.mark.parametrize("name", ["us-il-bipa.toml", "house-base.toml"])
 def test_a_line_taken_out_of_a_shipped_pack_is_refused(name: str) -> None:
     """Every line that a reader or a decision leans on is required."""

@@ -19,13 +19,12 @@ from tests.support.stack import Stack, face, start
 Bundle = tuple[tuple[Pack, bytes], ...]
 
 
-def another_build(version: int) -> Bundle:
-    """What this build carries, with another version of the house pack."""
+def another_build() -> Bundle:
+    """What this build carries, with the next version of the house pack."""
     made = []
     for pack, data in tenant.bundled_packs():
-        changed = (
-            data.replace(b"version = 1\n", f"version = {version}\n".encode(), 1) if pack.id == "house-base" else data
-        )
+        now, following = (f"version = {version}\n".encode() for version in (pack.version, pack.version + 1))
+        changed = data.replace(now, following, 1) if pack.id == "house-base" else data
         made.append((load_pack(changed, name=pack.id), changed))
     return tuple(made)
 
@@ -42,12 +41,13 @@ async def test_packs_follow_the_ledger_and_not_the_build(
     stack = await start(tmp_path, clock)
     first = activations(stack)
     await stack.running.aclose()
-    ours, newer = tenant.bundled_packs(), another_build(2)
+    ours, newer = tenant.bundled_packs(), another_build()
+    versions = {pack.id: pack.version for pack, _data in newer}
     for bundle in (newer, ours):  # an upgrade, then the old build again
         monkeypatch.setattr(tenant, "bundled_packs", lambda bundle=bundle: bundle)
         clock.forward(seconds=1)
         stack = await start(tmp_path, clock, create=False)
-        assert activations(stack) == [*first, ("house-base", 2)]
+        assert activations(stack) == [*first, ("house-base", versions["house-base"])]
         checked = await stack.check(face("eileen"), sha256=b"\x01" * 32)
         assert checked.decision.outcome is Outcome.DENY
         expected = {(pack.id, 2 if pack.id == "house-base" else pack.version) for pack, _ in ours}

@@ -220,6 +220,7 @@ async def test_a_permit_from_before_a_withdrawal_does_not_revive_with_a_new_rele
     assert uploaded.photo is not None
     permit = (await stack.check(face("eileen"), photo_id=uploaded.photo.photo_id)).permit
     await stack.withdraw("eileen")
+    stack.clock.forward(seconds=1)
     await stack.consent("eileen")
     with pytest.raises(ConsentryError) as raised:
         await stack.open_photo(permit)

@@ -62,6 +62,8 @@ class _ReleaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReleaseS
     """Its expiry or the notice's term has passed."""
     RELEASE_STATE_SUPERSEDED: _ReleaseState.ValueType  # 4
     """A later release took its place."""
+    RELEASE_STATE_OUTGROWN: _ReleaseState.ValueType  # 5
+    """A representative signed it while the person was a child, and the person may have come of age since."""
 
 class ReleaseState(_ReleaseState, metaclass=_ReleaseStateEnumTypeWrapper):
     """Whether a release supports anything now."""
@@ -76,6 +78,8 @@ RELEASE_STATE_EXPIRED: ReleaseState.ValueType  # 3
 """Its expiry or the notice's term has passed."""
 RELEASE_STATE_SUPERSEDED: ReleaseState.ValueType  # 4
 """A later release took its place."""
+RELEASE_STATE_OUTGROWN: ReleaseState.ValueType  # 5
+"""A representative signed it while the person was a child, and the person may have come of age since."""
 Global___ReleaseState: _TypeAlias = ReleaseState  # noqa: Y015
 
 @_typing.final

@@ -72,11 +72,13 @@ class _NoticeChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Noti
     NOTICE_CHANGE_KIND_PURPOSE_REMOVED: _NoticeChangeKind.ValueType  # 4
     """A purpose was removed."""
     NOTICE_CHANGE_KIND_RECIPIENT_ADDED: _NoticeChangeKind.ValueType  # 5
-    """A recipient, or a class of recipients, was added."""
+    """A recipient, or a class of recipients, was added; or a recipient got another class or a further purpose."""
     NOTICE_CHANGE_KIND_RECIPIENT_REMOVED: _NoticeChangeKind.ValueType  # 6
     """A recipient was removed."""
     NOTICE_CHANGE_KIND_TERM_LENGTHENED: _NoticeChangeKind.ValueType  # 7
-    """The term is longer, or no longer stated."""
+    """The term is longer, no longer stated, or cannot be compared: an event instead of a duration, or another event. For
+    a recipient: it may hold what it gets for longer.
+    """
     NOTICE_CHANGE_KIND_TERM_SHORTENED: _NoticeChangeKind.ValueType  # 8
     """The term is shorter, or newly stated."""
     NOTICE_CHANGE_KIND_TEXT_CHANGED: _NoticeChangeKind.ValueType  # 9
@@ -98,11 +100,13 @@ NOTICE_CHANGE_KIND_PURPOSE_ADDED: NoticeChangeKind.ValueType  # 3
 NOTICE_CHANGE_KIND_PURPOSE_REMOVED: NoticeChangeKind.ValueType  # 4
 """A purpose was removed."""
 NOTICE_CHANGE_KIND_RECIPIENT_ADDED: NoticeChangeKind.ValueType  # 5
-"""A recipient, or a class of recipients, was added."""
+"""A recipient, or a class of recipients, was added; or a recipient got another class or a further purpose."""
 NOTICE_CHANGE_KIND_RECIPIENT_REMOVED: NoticeChangeKind.ValueType  # 6
 """A recipient was removed."""
 NOTICE_CHANGE_KIND_TERM_LENGTHENED: NoticeChangeKind.ValueType  # 7
-"""The term is longer, or no longer stated."""
+"""The term is longer, no longer stated, or cannot be compared: an event instead of a duration, or another event. For
+a recipient: it may hold what it gets for longer.
+"""
 NOTICE_CHANGE_KIND_TERM_SHORTENED: NoticeChangeKind.ValueType  # 8
 """The term is shorter, or newly stated."""
 NOTICE_CHANGE_KIND_TEXT_CHANGED: NoticeChangeKind.ValueType  # 9
@@ -181,7 +185,10 @@ Global___NoticeRecipient: _TypeAlias = NoticeRecipient  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
-    """One version of one notice in one language. A published version never changes."""
+    """One version of one notice in one language. A published version never changes. Another language of it is a notice of
+    its own, such as "tagging.de", with versions and a text hash of its own, so that each delivery says which exact text
+    was shown.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -221,13 +221,26 @@ class DiffNoticesResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     RECONSENT_REQUIRED_FIELD_NUMBER: _builtins.int
     AFFECTED_SUBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    AFFECTED_SUBJECT_COUNT_STOPPED_FIELD_NUMBER: _builtins.int
+    FROM_NOTICE_FIELD_NUMBER: _builtins.int
+    TO_NOTICE_FIELD_NUMBER: _builtins.int
     reconsent_required: _builtins.bool
     """Whether any of them demands new consent."""
     affected_subject_count: _builtins.int
-    """How many people hold a live release under the older version only."""
+    """How many people hold a live release under the older version only: none under the newer one or a later one."""
+    affected_subject_count_stopped: _builtins.bool
+    """Whether the count stopped at 100,000 people, and more may be affected."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_notice_pb2.NoticeChange]:
         """Each difference."""
+
+    @_builtins.property
+    def from_notice(self) -> _notice_pb2.Notice:
+        """The older version."""
+
+    @_builtins.property
+    def to_notice(self) -> _notice_pb2.Notice:
+        """The newer version."""
 
     def __init__(
         self,
@@ -235,10 +248,13 @@ class DiffNoticesResponse(_message.Message):
         changes: _abc.Iterable[_notice_pb2.NoticeChange] | None = ...,
         reconsent_required: _builtins.bool = ...,
         affected_subject_count: _builtins.int = ...,
+        affected_subject_count_stopped: _builtins.bool = ...,
+        from_notice: _notice_pb2.Notice | None = ...,
+        to_notice: _notice_pb2.Notice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_notice", b"from_notice", "to_notice", b"to_notice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected_subject_count", b"affected_subject_count", "changes", b"changes", "reconsent_required", b"reconsent_required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected_subject_count", b"affected_subject_count", "affected_subject_count_stopped", b"affected_subject_count_stopped", "changes", b"changes", "from_notice", b"from_notice", "reconsent_required", b"reconsent_required", "to_notice", b"to_notice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,6 +590,7 @@ class RecordInteractionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """See the conventions. Required."""
     subject_id: _builtins.str
@@ -582,16 +599,21 @@ class RecordInteractionRequest(_message.Message):
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When, as the caller claims; not in the future. Absent: now."""
 
+    @_builtins.property
+    def claims(self) -> _subject_pb2.SubjectClaims:
+        """What the caller claims about the person, such as that a child has become an adult. Optional."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         subject_id: _builtins.str = ...,
         occur_time: _timestamp_pb2.Timestamp | None = ...,
+        claims: _subject_pb2.SubjectClaims | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "occur_time", b"occur_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "request_id", b"request_id", "subject_id", b"subject_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "occur_time", b"occur_time", "request_id", b"request_id", "subject_id", b"subject_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

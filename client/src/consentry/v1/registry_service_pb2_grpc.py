@@ -139,8 +139,9 @@ class RegistryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DiffNotices(self, request, context):
-        """Compares two versions of a notice and says whether the change demands new consent, and for how many people. Roles:
-        collector, officer, auditor, operator.
+        """Compares two versions of a notice and says whether the change demands new consent, and for how many people. What a
+        version states is compared; that a changed text means the same is for its publisher to know. Each language of a
+        notice is a notice of its own, such as "tagging.de". Roles: collector, officer, auditor, operator.
 
         Errors: NOT_FOUND.
         """
@@ -172,7 +173,7 @@ class RegistryServiceServicer(object):
         """Records a written release and returns its receipt, which must be given to the person. Roles: collector.
 
         Errors: NOT_FOUND; NOTICE_NOT_DELIVERED; NO_INTENT_TO_SIGN; SIGNATURE_INVALID; FIELD_INVALID where it covers more
-        than its notice.
+        than its notice; STATE_CONFLICT where it was signed before the person withdrew consent to one of its purposes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,8 +44,9 @@ class RegistryServiceStub:
     ListNotices: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListNoticesRequest, _registry_service_pb2.ListNoticesResponse]
     """Lists published notices, by notice_id and version. Roles: all."""
     DiffNotices: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DiffNoticesRequest, _registry_service_pb2.DiffNoticesResponse]
-    """Compares two versions of a notice and says whether the change demands new consent, and for how many people. Roles:
-    collector, officer, auditor, operator.
+    """Compares two versions of a notice and says whether the change demands new consent, and for how many people. What a
+    version states is compared; that a changed text means the same is for its publisher to know. Each language of a
+    notice is a notice of its own, such as "tagging.de". Roles: collector, officer, auditor, operator.
 
     Errors: NOT_FOUND.
     """
@@ -65,7 +66,7 @@ class RegistryServiceStub:
     """Records a written release and returns its receipt, which must be given to the person. Roles: collector.
 
     Errors: NOT_FOUND; NOTICE_NOT_DELIVERED; NO_INTENT_TO_SIGN; SIGNATURE_INVALID; FIELD_INVALID where it covers more
-    than its notice.
+    than its notice; STATE_CONFLICT where it was signed before the person withdrew consent to one of its purposes.
     """
     WithdrawRelease: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.WithdrawReleaseRequest, _registry_service_pb2.WithdrawReleaseResponse]
     """Withdraws one release or all of a person's. Effective with its entry: no later opening sees the release as live.
@@ -135,8 +136,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ListNotices: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListNoticesRequest, _registry_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists published notices, by notice_id and version. Roles: all."""
     DiffNotices: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DiffNoticesRequest, _registry_service_pb2.DiffNoticesResponse]  # type: ignore[assignment]
-    """Compares two versions of a notice and says whether the change demands new consent, and for how many people. Roles:
-    collector, officer, auditor, operator.
+    """Compares two versions of a notice and says whether the change demands new consent, and for how many people. What a
+    version states is compared; that a changed text means the same is for its publisher to know. Each language of a
+    notice is a notice of its own, such as "tagging.de". Roles: collector, officer, auditor, operator.
 
     Errors: NOT_FOUND.
     """
@@ -156,7 +158,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Records a written release and returns its receipt, which must be given to the person. Roles: collector.
 
     Errors: NOT_FOUND; NOTICE_NOT_DELIVERED; NO_INTENT_TO_SIGN; SIGNATURE_INVALID; FIELD_INVALID where it covers more
-    than its notice.
+    than its notice; STATE_CONFLICT where it was signed before the person withdrew consent to one of its purposes.
     """
     WithdrawRelease: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.WithdrawReleaseRequest, _registry_service_pb2.WithdrawReleaseResponse]  # type: ignore[assignment]
     """Withdraws one release or all of a person's. Effective with its entry: no later opening sees the release as live.
@@ -241,8 +243,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.DiffNoticesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.DiffNoticesResponse, _abc.Awaitable[_registry_service_pb2.DiffNoticesResponse]]:
-        """Compares two versions of a notice and says whether the change demands new consent, and for how many people. Roles:
-        collector, officer, auditor, operator.
+        """Compares two versions of a notice and says whether the change demands new consent, and for how many people. What a
+        version states is compared; that a changed text means the same is for its publisher to know. Each language of a
+        notice is a notice of its own, such as "tagging.de". Roles: collector, officer, auditor, operator.
 
         Errors: NOT_FOUND.
         """
@@ -280,7 +283,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records a written release and returns its receipt, which must be given to the person. Roles: collector.
 
         Errors: NOT_FOUND; NOTICE_NOT_DELIVERED; NO_INTENT_TO_SIGN; SIGNATURE_INVALID; FIELD_INVALID where it covers more
-        than its notice.
+        than its notice; STATE_CONFLICT where it was signed before the person withdrew consent to one of its purposes.
         """
 
     @_abc_1.abstractmethod

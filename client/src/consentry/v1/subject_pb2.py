@@ -24,23 +24,28 @@ _sym_db = _symbol_database.Default()
 
 from consentry.v1 import consent_pb2 as consentry_dot_v1_dot_consent__pb2
 from consentry.v1 import destruction_pb2 as consentry_dot_v1_dot_destruction__pb2
+from consentry.v1 import ledger_pb2 as consentry_dot_v1_dot_ledger__pb2
 from consentry.v1 import vocabulary_pb2 as consentry_dot_v1_dot_vocabulary__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63onsentry/v1/subject.proto\x12\x0c\x63onsentry.v1\x1a\x1a\x63onsentry/v1/consent.proto\x1a\x1e\x63onsentry/v1/destruction.proto\x1a\x1d\x63onsentry/v1/vocabulary.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n\x10SubjectReference\x12\x14\n\nsubject_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0bsubject_ref\x18\x02 \x01(\tH\x00\x42\x0b\n\treference\"{\n\rSubjectClaims\x12\x0f\n\x07regions\x18\x01 \x03(\t\x12\'\n\x08\x61ge_band\x18\x02 \x01(\x0e\x32\x15.consentry.v1.AgeBand\x12\x30\n\x0crelationship\x18\x03 \x01(\x0e\x32\x1a.consentry.v1.Relationship\"\xe4\x03\n\x07Subject\x12\x13\n\x0bsubject_ref\x18\x01 \x01(\t\x12+\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x1b.consentry.v1.SubjectClaims\x12*\n\ndeliveries\x18\x03 \x03(\x0b\x32\x16.consentry.v1.Delivery\x12\'\n\x08releases\x18\x04 \x03(\x0b\x32\x15.consentry.v1.Release\x12\x16\n\x0eidentifier_ids\x18\x05 \x03(\t\x12\x11\n\tphoto_ids\x18\x06 \x03(\t\x12\x39\n\x15last_interaction_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x12satisfied_purposes\x18\x08 \x03(\x0e\x32\x15.consentry.v1.Purpose\x12\x37\n\x13\x65mployment_end_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0c\x64\x65structions\x18\n \x03(\x0b\x32 .consentry.v1.DestructionSummary\x12\x10\n\x08hold_ids\x18\x0b \x03(\t\x12&\n\x08opt_outs\x18\x0c \x03(\x0b\x32\x14.consentry.v1.OptOut\"b\n\x06OptOut\x12\'\n\x08purposes\x18\x01 \x03(\x0e\x32\x15.consentry.v1.Purpose\x12/\n\x0brecord_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63onsentry/v1/subject.proto\x12\x0c\x63onsentry.v1\x1a\x1a\x63onsentry/v1/consent.proto\x1a\x1e\x63onsentry/v1/destruction.proto\x1a\x19\x63onsentry/v1/ledger.proto\x1a\x1d\x63onsentry/v1/vocabulary.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n\x10SubjectReference\x12\x14\n\nsubject_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0bsubject_ref\x18\x02 \x01(\tH\x00\x42\x0b\n\treference\"\x95\x01\n\rSubjectClaims\x12\x0f\n\x07regions\x18\x01 \x03(\t\x12\'\n\x08\x61ge_band\x18\x02 \x01(\x0e\x32\x15.consentry.v1.AgeBand\x12\x30\n\x0crelationship\x18\x03 \x01(\x0e\x32\x1a.consentry.v1.Relationship\x12\x18\n\x10majority_quarter\x18\x04 \x01(\t\"\xb2\x01\n\rRecordedClaim\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.consentry.v1.ClaimKind\x12\r\n\x05value\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05\x65ntry\x18\x05 \x01(\x0b\x32\x1c.consentry.v1.EntryReference\"\x9a\x04\n\x07Subject\x12\x13\n\x0bsubject_ref\x18\x01 \x01(\t\x12+\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x1b.consentry.v1.SubjectClaims\x12*\n\ndeliveries\x18\x03 \x03(\x0b\x32\x16.consentry.v1.Delivery\x12\'\n\x08releases\x18\x04 \x03(\x0b\x32\x15.consentry.v1.Release\x12\x16\n\x0eidentifier_ids\x18\x05 \x03(\t\x12\x11\n\tphoto_ids\x18\x06 \x03(\t\x12\x39\n\x15last_interaction_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x12satisfied_purposes\x18\x08 \x03(\x0e\x32\x15.consentry.v1.Purpose\x12\x37\n\x13\x65mployment_end_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0c\x64\x65structions\x18\n \x03(\x0b\x32 .consentry.v1.DestructionSummary\x12\x10\n\x08hold_ids\x18\x0b \x03(\t\x12&\n\x08opt_outs\x18\x0c \x03(\x0b\x32\x14.consentry.v1.OptOut\x12\x34\n\x0frecorded_claims\x18\r \x03(\x0b\x32\x1b.consentry.v1.RecordedClaim\"b\n\x06OptOut\x12\'\n\x08purposes\x18\x01 \x03(\x0e\x32\x15.consentry.v1.Purpose\x12/\n\x0brecord_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x95\x01\n\tClaimKind\x12\x1a\n\x16\x43LAIM_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43LAIM_KIND_REGION\x10\x01\x12\x17\n\x13\x43LAIM_KIND_AGE_BAND\x10\x02\x12\x1f\n\x1b\x43LAIM_KIND_MAJORITY_QUARTER\x10\x03\x12\x1b\n\x17\x43LAIM_KIND_RELATIONSHIP\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'consentry.v1.subject_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBJECTREFERENCE']._serialized_start=168
-  _globals['_SUBJECTREFERENCE']._serialized_end=244
-  _globals['_SUBJECTCLAIMS']._serialized_start=246
-  _globals['_SUBJECTCLAIMS']._serialized_end=369
-  _globals['_SUBJECT']._serialized_start=372
-  _globals['_SUBJECT']._serialized_end=856
-  _globals['_OPTOUT']._serialized_start=858
-  _globals['_OPTOUT']._serialized_end=956
+  _globals['_CLAIMKIND']._serialized_start=1248
+  _globals['_CLAIMKIND']._serialized_end=1397
+  _globals['_SUBJECTREFERENCE']._serialized_start=195
+  _globals['_SUBJECTREFERENCE']._serialized_end=271
+  _globals['_SUBJECTCLAIMS']._serialized_start=274
+  _globals['_SUBJECTCLAIMS']._serialized_end=423
+  _globals['_RECORDEDCLAIM']._serialized_start=426
+  _globals['_RECORDEDCLAIM']._serialized_end=604
+  _globals['_SUBJECT']._serialized_start=607
+  _globals['_SUBJECT']._serialized_end=1145
+  _globals['_OPTOUT']._serialized_start=1147
+  _globals['_OPTOUT']._serialized_end=1245
 # @@protoc_insertion_point(module_scope)

@@ -6,11 +6,13 @@ People, as the record knows them."""
 from collections import abc as _abc
 from consentry.v1 import consent_pb2 as _consent_pb2
 from consentry.v1 import destruction_pb2 as _destruction_pb2
+from consentry.v1 import ledger_pb2 as _ledger_pb2
 from consentry.v1 import vocabulary_pb2 as _vocabulary_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ClaimKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClaimKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClaimKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLAIM_KIND_UNSPECIFIED: _ClaimKind.ValueType  # 0
+    """Never sent by the server."""
+    CLAIM_KIND_REGION: _ClaimKind.ValueType  # 1
+    """A region they may belong to."""
+    CLAIM_KIND_AGE_BAND: _ClaimKind.ValueType  # 2
+    """Their age band."""
+    CLAIM_KIND_MAJORITY_QUARTER: _ClaimKind.ValueType  # 3
+    """The quarter in which they come of age."""
+    CLAIM_KIND_RELATIONSHIP: _ClaimKind.ValueType  # 4
+    """What they are to the tenant."""
+
+class ClaimKind(_ClaimKind, metaclass=_ClaimKindEnumTypeWrapper):
+    """Which fact about a person a claim is about."""
+
+CLAIM_KIND_UNSPECIFIED: ClaimKind.ValueType  # 0
+"""Never sent by the server."""
+CLAIM_KIND_REGION: ClaimKind.ValueType  # 1
+"""A region they may belong to."""
+CLAIM_KIND_AGE_BAND: ClaimKind.ValueType  # 2
+"""Their age band."""
+CLAIM_KIND_MAJORITY_QUARTER: ClaimKind.ValueType  # 3
+"""The quarter in which they come of age."""
+CLAIM_KIND_RELATIONSHIP: ClaimKind.ValueType  # 4
+"""What they are to the tenant."""
+Global___ClaimKind: _TypeAlias = ClaimKind  # noqa: Y015
 
 @_typing.final
 class SubjectReference(_message.Message):
@@ -59,10 +93,18 @@ class SubjectClaims(_message.Message):
     REGIONS_FIELD_NUMBER: _builtins.int
     AGE_BAND_FIELD_NUMBER: _builtins.int
     RELATIONSHIP_FIELD_NUMBER: _builtins.int
+    MAJORITY_QUARTER_FIELD_NUMBER: _builtins.int
     age_band: _vocabulary_pb2.AgeBand.ValueType
     """Their age. Optional."""
     relationship: _vocabulary_pb2.Relationship.ValueType
     """What they are to the tenant. Optional."""
+    majority_quarter: _builtins.str
+    """The calendar quarter in which a child comes of age by the law of their home, such as "2031-Q2". Optional. Never a
+    birth date: send no day and no month. From its first moment anywhere on earth on, releases that a representative
+    signed before are for review. From its first day on, a claim of AGE_BAND_ADULT makes the child on record an adult,
+    who then signs for themselves. Of several quarters the earlier ends the one and the later begins the other.
+    FIELD_INVALID where it contradicts `age_band`.
+    """
     @_builtins.property
     def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Regions the person may belong to, codes as in FaceInput.regions. At most 16."""
@@ -73,14 +115,57 @@ class SubjectClaims(_message.Message):
         regions: _abc.Iterable[_builtins.str] | None = ...,
         age_band: _vocabulary_pb2.AgeBand.ValueType = ...,
         relationship: _vocabulary_pb2.Relationship.ValueType = ...,
+        majority_quarter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "regions", b"regions", "relationship", b"relationship"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "majority_quarter", b"majority_quarter", "regions", b"regions", "relationship", b"relationship"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubjectClaims: _TypeAlias = SubjectClaims  # noqa: Y015
+
+@_typing.final
+class RecordedClaim(_message.Message):
+    """Who first claimed what about a person, and since when it is on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    kind: Global___ClaimKind.ValueType
+    """About what."""
+    value: _builtins.str
+    """The region's code, the word of the age band or relationship, or the quarter."""
+    actor: _builtins.str
+    """Who claimed it: role and name, "collector/signup"."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when, by the server's clock."""
+
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.EntryReference:
+        """The entry that records it."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ClaimKind.ValueType = ...,
+        value: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        entry: _ledger_pb2.EntryReference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "entry", b"entry", "kind", b"kind", "record_time", b"record_time", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordedClaim: _TypeAlias = RecordedClaim  # noqa: Y015
 
 @_typing.final
 class Subject(_message.Message):
@@ -100,6 +185,7 @@ class Subject(_message.Message):
     DESTRUCTIONS_FIELD_NUMBER: _builtins.int
     HOLD_IDS_FIELD_NUMBER: _builtins.int
     OPT_OUTS_FIELD_NUMBER: _builtins.int
+    RECORDED_CLAIMS_FIELD_NUMBER: _builtins.int
     subject_ref: _builtins.str
     """Their pseudonym in the ledger ("sub_...")."""
     @_builtins.property
@@ -146,6 +232,10 @@ class Subject(_message.Message):
     def opt_outs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptOut]:
         """Their requests to limit or to opt out, oldest first. None is ever taken back: a later release opens anew."""
 
+    @_builtins.property
+    def recorded_claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordedClaim]:
+        """Who first claimed each region, age band, quarter of majority and relationship, oldest first; each value once."""
+
     def __init__(
         self,
         *,
@@ -161,10 +251,11 @@ class Subject(_message.Message):
         destructions: _abc.Iterable[_destruction_pb2.DestructionSummary] | None = ...,
         hold_ids: _abc.Iterable[_builtins.str] | None = ...,
         opt_outs: _abc.Iterable[Global___OptOut] | None = ...,
+        recorded_claims: _abc.Iterable[Global___RecordedClaim] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "employment_end_time", b"employment_end_time", "last_interaction_time", b"last_interaction_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "deliveries", b"deliveries", "destructions", b"destructions", "employment_end_time", b"employment_end_time", "hold_ids", b"hold_ids", "identifier_ids", b"identifier_ids", "last_interaction_time", b"last_interaction_time", "opt_outs", b"opt_outs", "photo_ids", b"photo_ids", "releases", b"releases", "satisfied_purposes", b"satisfied_purposes", "subject_ref", b"subject_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "deliveries", b"deliveries", "destructions", b"destructions", "employment_end_time", b"employment_end_time", "hold_ids", b"hold_ids", "identifier_ids", b"identifier_ids", "last_interaction_time", b"last_interaction_time", "opt_outs", b"opt_outs", "photo_ids", b"photo_ids", "recorded_claims", b"recorded_claims", "releases", b"releases", "satisfied_purposes", b"satisfied_purposes", "subject_ref", b"subject_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

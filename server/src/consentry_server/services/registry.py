@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from consentry_server.services.book import Book
     from consentry_server.services.people import People
     from consentry_server.services.ports import LedgerStore
+    from consentry_server.services.releases import Claims
     from consentry_server.services.retention import Retention
     from consentry_server.services.sealing import Sealing
     from consentry_server.services.sequencer import Sequencer
@@ -83,9 +84,21 @@ class Registry:
         self._retention = retention
 
     async def interaction(
-        self, caller: Caller, subject_id: str, occurred_at: datetime | None, key: RequestKey | None
+        self,
+        caller: Caller,
+        subject_id: str,
+        occurred_at: datetime | None,
+        key: RequestKey | None,
+        claims: Claims | None = None,
     ) -> tuple[Answer, Subject]:
         """Record that a person interacted with the tenant: the clock of 740 ILCS 14/15(a) starts anew.
+
+        Args:
+            caller: Who reports it.
+            subject_id: The person.
+            occurred_at: When, as the caller claims; None for now.
+            key: The request's key.
+            claims: What the caller says of the person.
 
         Returns:
             The entry and what is now known of the person.
@@ -94,12 +107,15 @@ class Registry:
             ConsentryError: ``NOT_FOUND``: no such person; ``FIELD_INVALID``: in the future.
         """
         reference = await self._people.known(subject_id)
+        said = {} if claims is None else claims.body()
 
         def command(book: Book) -> tuple[Answer, Subject]:
             answer = once(
                 book,
                 key,
-                lambda: book.append("interaction.recorded", caller.actor, _occurred(book, occurred_at), [reference]),
+                lambda: book.append(
+                    "interaction.recorded", caller.actor, {**said, **_occurred(book, occurred_at)}, [reference]
+                ),
             )
             return answer, book.subject(reference)
 

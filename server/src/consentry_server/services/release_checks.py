@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.record.majority import CHILD, begins, ends
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from consentry_server.core.record.facts import Notice, Subject
-    from consentry_server.services.releases import DeliveryDraft, ReleaseDraft, Signer
+    from consentry_server.services.releases import Claims, DeliveryDraft, ReleaseDraft, Signer
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far ahead of ours a caller's clock may be when it says when something happened."""
 SHA256_BYTES = 32
+MAX_MAJORITY_YEARS = 25
+"""Nobody alive comes of age later; that somebody came of age earlier concerns nothing here."""
 RELEASE_CONTEXT = "consentry/v1/release"
 DELIVERY_CONTEXT = "consentry/v1/delivery"
 NO_INTENT = frozenset({SignatureProcess.PAGE_VIEW, SignatureProcess.CONTINUED_USE})
@@ -140,6 +143,51 @@ def check_superseded(draft: ReleaseDraft, subject: Subject) -> None:
     if draft.supersedes and all(release.release_id != draft.supersedes for release in subject.releases):
         raise ConsentryError(
             Reason.NOT_FOUND, "this person has no such release to supersede", field="release.supersedes_release_id"
+        )
+
+
+def check_signed_since(draft: ReleaseDraft, subject: Subject) -> None:
+    """What a person took back they have to sign anew: a release that was signed before and comes in later is none."""
+    for each in subject.withdrawals:
+        if draft.signed_at > each.time:
+            continue
+        again = sorted(str(purpose) for purpose in draft.purposes if not each.purposes or purpose in each.purposes)
+        if again:
+            raise ConsentryError(
+                Reason.STATE_CONFLICT,
+                f"the person withdrew {', '.join(again)} on {format_time(each.time)}, after this was signed:"
+                " obtain a new release",
+                field="release.sign_time",
+                metadata={"state": "WITHDRAWN"},
+            )
+
+
+def check_majority(claims: Claims, now: datetime) -> None:
+    """The quarter in which somebody comes of age is one, near enough, and does not contradict the age that is claimed.
+
+    Raises:
+        ConsentryError: ``FIELD_INVALID``.
+    """
+    quarter, field = claims.majority_quarter, "claims.majority_quarter"
+    if not quarter:
+        return
+    try:
+        first, everywhere = begins(quarter)
+    except ValueError as error:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{field} must be a calendar quarter such as 2031-Q2, never a date", field=field
+        ) from error
+    if abs(first.year - now.year) > MAX_MAJORITY_YEARS:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{field} is more than {MAX_MAJORITY_YEARS} years from now", field=field
+        )
+    if claims.age_band is AgeBand.ADULT and now < everywhere:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{field} is still to come, and claims.age_band says ADULT: which is it", field=field
+        )
+    if claims.age_band in CHILD and ends(quarter) <= now:
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{field} is over, and claims.age_band says a child: which is it", field=field
         )
 
 

@@ -31,6 +31,7 @@ from consentry_server.services.release_checks import (
     check_in_effect,
     check_release,
     check_signature,
+    check_signed_since,
     check_signer,
     check_superseded,
     not_ahead,
@@ -66,6 +67,7 @@ class Claims:
     regions: frozenset[str] = frozenset()
     age_band: AgeBand | None = None
     relationship: Relationship | None = None
+    majority_quarter: str = ""
 
     def body(self) -> dict[str, Any]:
         """As an entry has it: only what was said."""
@@ -76,6 +78,8 @@ class Claims:
             said["age_band"] = str(self.age_band)
         if self.relationship is not None:
             said["relationship"] = str(self.relationship)
+        if self.majority_quarter:
+            said["majority_quarter"] = self.majority_quarter
         return {"claims": said} if said else {}
 
 
@@ -257,6 +261,7 @@ class Releases:
                 check_covered(draft, notice)
                 check_form(draft, subject)
                 check_superseded(draft, subject)
+                check_signed_since(draft, subject)
                 check_grown(self._known_representative(book, draft.signer), "release.signer")
                 release = Release(
                     release_id=new_id("rel", book.random),

@@ -18,6 +18,7 @@ from consentry_server.core.vocabulary import (
 )
 from consentry_server.services.context import Caller, optional_slug, require_slug
 from consentry_server.services.registry import DeterminationDraft
+from consentry_server.services.release_checks import check_majority
 from consentry_server.services.releases import Claims, DeliveryDraft, ReleaseDraft, Signer, SignerSignature
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def delivery(request: registry_service_pb2.RecordNoticeDeliveryRequest, caller: 
         acknowledged_at=acknowledged_at,
         shown_sha256=read.sha256(told.shown_sha256, "delivery.shown_sha256"),
         words={name: value for name, value in said.items() if value},
-        claims=claims(request.claims),
+        claims=claims(request.claims, now),
         vouching=vouching,
         signature=_signature(told, vouching, "delivery"),
         key=key,
@@ -160,7 +161,7 @@ def release(request: registry_service_pb2.RecordReleaseRequest, caller: Caller, 
         condition_of_employment=signed.condition_of_employment,
         supersedes=read.record_id(signed.supersedes_release_id, "release.supersedes_release_id", needed=False),
         words={name: value for name, value in said.items() if value},
-        claims=claims(request.claims),
+        claims=claims(request.claims, now),
         vouching=vouching,
         signature=_signature(signed, vouching, "release"),
         key=key,
@@ -218,13 +219,16 @@ def determination(
     )
 
 
-def claims(said: subject_pb2.SubjectClaims) -> Claims:
+def claims(said: subject_pb2.SubjectClaims, now: datetime) -> Claims:
     """Read what a caller claims about a person; nothing said claims nothing."""
-    return Claims(
+    made = Claims(
         regions=read.regions(said.regions, "claims.regions"),
         age_band=words.AGE_BAND.read_optional(said.age_band, "claims.age_band"),
         relationship=words.RELATIONSHIP.read_optional(said.relationship, "claims.relationship"),
+        majority_quarter=said.majority_quarter,
     )
+    check_majority(made, now)
+    return made
 
 
 def subject_reference(reference: subject_pb2.SubjectReference, field: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import registry_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_consent, read_notices, words, write, write_record
+from consentry_server.adapters.grpc import read, read_consent, read_notices, words, write, write_person, write_record
 from consentry_server.adapters.grpc.paging import read_page, token_invalid
 from consentry_server.adapters.grpc.receipt_text import receipt_text
 from consentry_server.adapters.grpc.servicer import Servicer
@@ -14,7 +14,6 @@ from consentry_server.core.ledger.entry import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
     from consentry_server.adapters.grpc.tenants import Tenant
     from consentry_server.core.record import facts
@@ -33,8 +32,10 @@ class RegistryServicer(Servicer):
         caller, tenant, ledger = self._call()
         draft = read_notices.publish_notice(request, caller)
         notice, answer = await tenant.notices.publish(caller, draft)
+        changes = await tenant.notice_diffs.since_last(notice)
         return pb.PublishNoticeResponse(
-            notice=write_record.published_notice(ledger, request.notice, notice, answer.recorded)
+            notice=write_record.published_notice(ledger, request.notice, notice, answer.recorded),
+            changes=[write_person.change(each) for each in changes],
         )
 
     async def ListNotices(self, request: pb.ListNoticesRequest, _context: Any) -> pb.ListNoticesResponse:  # noqa: N802 - the RPC's name
@@ -53,6 +54,24 @@ class RegistryServicer(Servicer):
         return pb.ListNoticesResponse(
             notices=[write_record.notice(ledger, notice, *text) for notice, text in zip(shown, texts, strict=True)],
             next_page_token=page.token(f"{shown[-1].notice_id}@{shown[-1].version}") if len(rest) > page.size else "",
+        )
+
+    async def DiffNotices(self, request: pb.DiffNoticesRequest, _context: Any) -> pb.DiffNoticesResponse:  # noqa: N802 - the RPC's name
+        """Compare two versions of a notice."""
+        _caller, tenant, ledger = self._call()
+        older = read_notices.existing_version(request.from_version, "from_version")
+        newer = read_notices.existing_version(request.to_version, "to_version")
+        found = await tenant.notice_diffs.diff(request.notice_id, older, newer, self._clock())
+        both = (found.older.notice, found.newer.notice)
+        texts = await tenant.notices.texts(both)
+        before, after = (write_record.notice(ledger, one, *text) for one, text in zip(both, texts, strict=True))
+        return pb.DiffNoticesResponse(
+            changes=[write_person.change(each) for each in found.changes],
+            reconsent_required=found.reconsent_required,
+            affected_subject_count=found.affected,
+            affected_subject_count_stopped=found.stopped,
+            from_notice=before,
+            to_notice=after,
         )
 
     async def PublishRetentionPolicy(  # noqa: N802 - the RPC's name
@@ -122,7 +141,8 @@ class RegistryServicer(Servicer):
         key = read.key(caller, "RecordInteraction", request)
         subject_id = read.subject_id(request.subject_id, "subject_id")
         occurred = read_consent.occurred(request, self._clock())
-        answer, subject = await tenant.registry.interaction(caller, subject_id, occurred, key)
+        said = read_consent.claims(request.claims, self._clock())
+        answer, subject = await tenant.registry.interaction(caller, subject_id, occurred, key, said)
         return pb.RecordInteractionResponse(
             entry=write.entry(ledger, answer.recorded),
             last_interaction_time=write.optional_timestamp(subject.last_interaction),
@@ -208,11 +228,11 @@ class RegistryServicer(Servicer):
         subject, destructions = await tenant.registry.subject(
             *read_consent.subject_reference(request.subject, "subject")
         )
-        indices = [delivery.index for delivery in subject.deliveries] + [each.index for each in subject.releases]
-        entries = await tenant.registry.entries(indices)
-        ends = _term_ends(subject, await tenant.notices.published())
+        indices = {each.index for each in subject.deliveries} | {each.index for each in subject.releases}
+        entries = await tenant.registry.entries(indices | {each.index for each in subject.claimed})
+        notices = {(each.notice_id, each.version): each for each in await tenant.notices.published()}
         return pb.GetSubjectResponse(
-            subject=write_record.subject(ledger, subject, destructions, entries, ends, self._clock())
+            subject=write_record.subject(ledger, subject, destructions, entries, notices, self._clock())
         )
 
 
@@ -252,14 +272,3 @@ async def _caused(tenant: Tenant, entry: Any, destruction_id: str) -> list[Any]:
 
 def _summaries(destructions: Collection[facts.Destruction], wanted: Collection[str]) -> list[Any]:
     return [write_record.destruction(each) for each in destructions if each.destruction_id in wanted]
-
-
-def _term_ends(subject: facts.Subject, notices: Collection[facts.Notice]) -> dict[str, datetime]:
-    """When each release ends by its notice's term, where that is a duration: it is counted from the recording."""
-    terms = {(notice.notice_id, notice.version): notice.term for notice in notices}
-    ends: dict[str, datetime] = {}
-    for release in subject.releases:
-        term = terms.get((release.notice_id, release.notice_version))
-        if term is not None and term.duration is not None:
-            ends[release.release_id] = release.time + term.duration
-    return ends

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from consentry_server.services.evidence import Evidence
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
+    from consentry_server.services.notice_diff import NoticeDiffs
     from consentry_server.services.notices import Notices
     from consentry_server.services.people import People
     from consentry_server.services.photos import Photos
@@ -31,6 +32,7 @@ class Tenant:
 
     gate: Gate
     notices: Notices
+    notice_diffs: NoticeDiffs
     releases: Releases
     registry: Registry
     photos: Photos

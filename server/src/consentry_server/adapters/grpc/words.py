@@ -18,6 +18,7 @@ from consentry.v1 import (
     notice_pb2,
     registry_service_pb2,
     retention_policy_pb2,
+    subject_pb2,
     vocabulary_pb2,
 )
 from consentry_server.core import vocabulary
@@ -157,6 +158,8 @@ def _names(enum: Any) -> list[str]:
 RECIPIENT_KIND: Final = Table(notice_pb2.RecipientKind, _names(notice_pb2.RecipientKind))
 RETENTION_CLOCK: Final = Table(retention_policy_pb2.RetentionClock, _names(retention_policy_pb2.RetentionClock))
 RELEASE_STATE: Final = Table(consent_pb2.ReleaseState, _names(consent_pb2.ReleaseState))
+NOTICE_CHANGE_KIND: Final = Table(notice_pb2.NoticeChangeKind, _names(notice_pb2.NoticeChangeKind))
+CLAIM_KIND: Final = Table(subject_pb2.ClaimKind, _names(subject_pb2.ClaimKind))
 SIGNATURE_ALGORITHM: Final = Table(consent_pb2.SignatureAlgorithm, _names(consent_pb2.SignatureAlgorithm))
 DETERMINATION_STATE: Final = Table(determination_pb2.DeterminationState, _names(determination_pb2.DeterminationState))
 PURPOSE_END: Final = Table(registry_service_pb2.PurposeEnd, _names(registry_service_pb2.PurposeEnd))

@@ -18,8 +18,9 @@ from consentry.v1 import (
     retention_policy_pb2,
     subject_pb2,
 )
-from consentry_server.adapters.grpc import words, write
+from consentry_server.adapters.grpc import words, write, write_person
 from consentry_server.core.ledger.entry import parse_time
+from consentry_server.core.record.standing import standing
 from consentry_server.core.vocabulary import DestructionStage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from consentry_server.core.record import facts
+    from consentry_server.core.record.standing import Standing
     from consentry_server.services.book import Recorded
     from consentry_server.services.context import Answer
     from consentry_server.services.retention import Certificate
@@ -170,7 +172,7 @@ def subject(
     held: facts.Subject,
     destructions: Sequence[facts.Destruction],
     entries: Entries,
-    ends: Mapping[str, datetime],
+    notices: Mapping[tuple[str, int], facts.Notice],
     now: datetime,
 ) -> subject_pb2.Subject:
     """Write what is on record about a person.
@@ -179,21 +181,18 @@ def subject(
         ledger: The ledger's origin.
         held: The person.
         destructions: Of what belonged to them, oldest first.
-        entries: The entries of their deliveries and releases.
-        ends: When a release ends by its notice's term, by release_id, where that is a date.
+        entries: The entries of their deliveries, releases and claims.
+        notices: Every published notice, by id and version.
         now: The time, UTC.
     """
-    superseded = {entries[release.index][1].get("supersedes", "") for release in held.releases}
     return subject_pb2.Subject(
         subject_ref=held.subject_ref,
-        claims=subject_pb2.SubjectClaims(
-            regions=sorted(held.regions),
-            age_band=words.AGE_BAND.numbers[held.age_band],
-            relationship=words.RELATIONSHIP.numbers[held.relationship],
-        ),
+        claims=write_person.claims(held),
         deliveries=[_delivery(ledger, each, entries) for each in held.deliveries],
         releases=[
-            _release(ledger, each, entries, _state(each, superseded, ends.get(each.release_id), now))
+            _release(
+                ledger, each, entries, standing(each, held, notices.get((each.notice_id, each.notice_version)), now)
+            )
             for each in held.releases
         ],
         identifier_ids=held.identifiers,
@@ -206,6 +205,7 @@ def subject(
             subject_pb2.OptOut(purposes=words.PURPOSE.write_set(each.purposes), record_time=write.timestamp(each.time))
             for each in held.opt_outs
         ],
+        recorded_claims=[write_person.recorded_claim(ledger, each, entries) for each in held.claimed],
     )
 
 
@@ -308,9 +308,7 @@ def _delivery(ledger: str, held: facts.Delivery, entries: Entries) -> consent_pb
     )
 
 
-def _release(
-    ledger: str, held: facts.Release, entries: Entries, state: consent_pb2.ReleaseState.ValueType
-) -> consent_pb2.Release:
+def _release(ledger: str, held: facts.Release, entries: Entries, state: Standing) -> consent_pb2.Release:
     recorded, entry = entries[held.index]
     return consent_pb2.Release(
         release_id=held.release_id,
@@ -335,24 +333,11 @@ def _release(
         condition_of_employment=held.condition_of_employment,
         supersedes_release_id=entry.get("supersedes", ""),
         vouching=words.VOUCHING.numbers[held.vouching],
-        state=state,
+        state=words.RELEASE_STATE.numbers[state],
         record_time=write.timestamp(held.time),
         withdraw_time=write.optional_timestamp(held.withdrawn_at),
         entry=write.entry(ledger, recorded),
     )
-
-
-def _state(
-    held: facts.Release, superseded: set[str], term_ends: datetime | None, now: datetime
-) -> consent_pb2.ReleaseState.ValueType:
-    if held.withdrawn_at is not None:
-        return consent_pb2.RELEASE_STATE_WITHDRAWN
-    ends = [end for end in (held.expires_at, term_ends) if end is not None]
-    if ends and min(ends) <= now:
-        return consent_pb2.RELEASE_STATE_EXPIRED
-    if held.release_id in superseded:
-        return consent_pb2.RELEASE_STATE_SUPERSEDED
-    return consent_pb2.RELEASE_STATE_LIVE
 
 
 def _name(actor: str) -> str:

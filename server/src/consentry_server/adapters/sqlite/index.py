@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: releases are found by their notice version. An index of another schema is made anew."""
 
 _SCHEMA = """
 create table stretch (number integer primary key, ledger text not null, root blob not null) strict;

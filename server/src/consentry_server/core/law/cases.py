@@ -153,6 +153,8 @@ class Case:
                 if "employment_ended_ago" in about
                 else None,
                 opt_outs=self._opt_outs(told, now),
+                outgrown_at=now if about.get("came_of_age") else None,
+                adult_since=now if about.get("came_of_age") else None,
             )
             known_by = KnownBy.UNKNOWN if self._person is Person.UNLINKED else KnownBy.DECLARED_BY_UPLOADER
             face = Face(subject=subject, known_by=known_by)
@@ -346,6 +348,7 @@ def _differences(part: Table, key: str) -> dict[str, Any]:
         "condition_of_employment": part.flag,
         "relationship": lambda k: part.word(k, Relationship),
         "regions": lambda _k: _regions(part),
+        "came_of_age": part.flag,
         "channel": lambda k: part.word(k, NoticeChannel),
         "after_release": part.flag,
         "says_collected_or_stored": part.flag,
@@ -377,7 +380,16 @@ def _differences(part: Table, key: str) -> dict[str, Any]:
 
 _CHANGES: Final[dict[str, frozenset[str]]] = {
     "subject": frozenset(
-        {"age_band", "relationship", "regions", "satisfied_ago", "idle", "employment_ended_ago", "opted_out"}
+        {
+            "age_band",
+            "came_of_age",
+            "relationship",
+            "regions",
+            "satisfied_ago",
+            "idle",
+            "employment_ended_ago",
+            "opted_out",
+        }
     ),
     "notice": frozenset({"purposes", "categories", "recipients", "term", "says_collected_or_stored"}),
     "delivery": frozenset({"channel", "after_release"}),

@@ -323,7 +323,8 @@ class _Hearing:
         if not self._failures and regulated and not self._granted:
             self._failures.append(NO_RULES)  # (4)
         if self._failures:
-            lead = None if row is None else (row.review if status is Status.UNDETERMINED else row.lead)
+            review = status is Status.UNDETERMINED or strictest(self._failures) is Outcome.REVIEW
+            lead = None if row is None else (row.review if review else row.lead)
             self.findings = self._failures if lead is None else [lead, *self._failures]
             self.outcome = strictest(self.findings)
             return

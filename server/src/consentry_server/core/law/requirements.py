@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.law.circumstances import Question, one_of
 from consentry_server.core.law.clock import add_period
+from consentry_server.core.law.signers import (
+    age_settled,
+    authority_at_signing,
+    not_outgrown,
+    release_authority,
+    release_by_parent,
+    release_not_childs_own,
+)
 from consentry_server.core.law.situation import Chain, Situation
 from consentry_server.core.law.states import CHAIN_STATES, PLAIN_STATES
 from consentry_server.core.vocabulary import (
-    AgeBand,
-    AuthorityBasis,
     ConsentScope,
     Consideration,
     DataCategory,
@@ -32,7 +38,6 @@ from consentry_server.core.vocabulary import (
     Relationship,
     ReleaseForm,
     SignatureProcess,
-    SignerRole,
     TermEnd,
 )
 
@@ -72,12 +77,6 @@ class Sought(NamedTuple):
     about_subject: bool = False
 
 
-_CHILD = frozenset({AgeBand.UNDER_13, AgeBand.MINOR})
-_OVER_CHILD = frozenset({AuthorityBasis.PARENT, AuthorityBasis.GUARDIAN, AuthorityBasis.COURT_ORDER})
-"""Who may sign for a child: statutes.md 7."""
-_OVER_ADULT = frozenset({AuthorityBasis.GUARDIAN, AuthorityBasis.COURT_ORDER, AuthorityBasis.POWER_OF_ATTORNEY})
-"""Being a parent is no authority over an adult."""
-
 _ON_PAPER = frozenset({SignatureProcess.WET_INK})
 _ELECTRONIC = frozenset(
     {
@@ -97,13 +96,10 @@ or going on using a service is no act of signing."""
 
 
 # Looking a word up in its enum at each call costs as much as the rest of a requirement.
-_SELF: Final = SignerRole.SELF
-_AGE_UNKNOWN: Final = AgeBand.UNKNOWN
 _EMPLOYEE: Final = Relationship.EMPLOYEE
 _EMPLOYMENT_RELEASE: Final = ReleaseForm.EMPLOYMENT_RELEASE
 _EMPLOYMENT_ENDED: Final = TermEnd.EMPLOYMENT_ENDED
 _ACCOUNT_CLOSED: Final = TermEnd.ACCOUNT_CLOSED
-_NO_AUTHORITY: Final = AuthorityBasis.NONE
 _RETAIN: Final = Operation.RETAIN
 _NO_TIME: Final = timedelta(0)
 
@@ -367,8 +363,13 @@ def _release_recorded(s: Situation, c: Chain) -> bool | None:
     return None if c.release is None else c.release.signed_at <= c.release.time <= s.now
 
 
-def _release_not_withdrawn(_s: Situation, c: Chain) -> bool | None:
-    return None if c.release is None else c.release.withdrawn_at is None and c.release.withdrawn_index < 0
+def _release_not_withdrawn(s: Situation, c: Chain) -> bool | None:
+    release, subject = c.release, s.subject
+    if release is None or subject is None:
+        return None
+    if release.withdrawn_at is not None or release.withdrawn_index >= 0:
+        return False
+    return not subject.withdrawals or not any(each.bars(release, s.request.purpose) for each in subject.withdrawals)
 
 
 def _release_not_expired(s: Situation, c: Chain) -> bool | None:
@@ -460,18 +461,6 @@ def _release_document(_s: Situation, c: Chain) -> bool | None:
     return None if c.release is None else bool(c.release.signed_document_sha256)
 
 
-def _release_not_childs_own(s: Situation, c: Chain) -> bool | None:
-    return None if c.release is None else c.release.signer_role is not _SELF or s.age not in _CHILD
-
-
-def _age_settled(s: Situation, c: Chain) -> bool | None:
-    return (
-        None
-        if c.release is None
-        else (c.release.signer_role is not _SELF or s.age is not _AGE_UNKNOWN or not s.shows_sign_of_child)
-    )
-
-
 def _release_explicit(_s: Situation, c: Chain) -> bool | None:
     return None if c.release is None else c.release.explicit
 
@@ -489,24 +478,6 @@ def _release_after_opt_out(s: Situation, c: Chain) -> bool | None:
         if each.reaches(s.request.purpose) and each.ends(release):
             return False
     return True
-
-
-def _release_by_parent(_s: Situation, c: Chain) -> bool | None:
-    r = c.release
-    return None if r is None else bool(r.representative_ref) and r.authority_basis in _OVER_CHILD
-
-
-def _release_authority(s: Situation, c: Chain) -> bool | None:
-    r = c.release
-    if r is None:
-        return None
-    if r.signer_role is _SELF:
-        return not r.representative_ref
-    if not r.representative_ref or r.authority_basis is _NO_AUTHORITY:
-        return False
-    if s.age in _CHILD:
-        return r.authority_basis in _OVER_CHILD
-    return s.age is _AGE_UNKNOWN or r.authority_basis in _OVER_ADULT
 
 
 def _midnight(table: Table, key: str) -> datetime:
@@ -570,10 +541,12 @@ CHAIN: Final[dict[str, Callable[[Table], Chained | PerIdentifier]]] = {
     "release.signed_with_intent": lambda _: _release_signed,
     "release.electronic_since": lambda table: _electronic_since(_midnight(table, "since")),
     "release.document_hashed": lambda _: _release_document,
-    "release.not_childs_own": lambda _: _release_not_childs_own,
-    "release.age_settled": lambda _: _age_settled,
-    "release.authority": lambda _: _release_authority,
-    "release.by_parent": lambda _: _release_by_parent,
+    "release.not_childs_own": lambda _: release_not_childs_own,
+    "release.age_settled": lambda _: age_settled,
+    "release.authority": lambda _: release_authority,
+    "release.authority_at_signing": lambda _: authority_at_signing,
+    "release.not_outgrown": lambda _: not_outgrown,
+    "release.by_parent": lambda _: release_by_parent,
     "release.explicit": lambda _: _release_explicit,
     "release.unconditional": lambda _: _release_unconditional,
     "release.after_opt_out": lambda _: _release_after_opt_out,

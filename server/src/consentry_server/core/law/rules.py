@@ -22,6 +22,7 @@ from consentry_server.core.law.requirements import (
     PlainPerIdentifier,
     Sought,
 )
+from consentry_server.core.law.signers import authority_at_signing, not_outgrown
 from consentry_server.core.vocabulary import DataCategory, DeterminationKind, Grade, Operation, Outcome, Words
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Requirement(NamedTuple):
     remedy: str
     grants: bool
     """Whether holding is by itself a legal basis: a recorded determination, or a notice where no consent is asked."""
+    unmet: Outcome | None
+    """What follows where this is not met; None for what its rule says."""
 
 
 class PlainCheck(NamedTuple):
@@ -289,7 +292,10 @@ def read_requirement(table: Table) -> Requirement:
         text=table.text("text"),
         remedy=table.text("remedy"),
         grants=name in GRANTING,
+        unmet=table.word("unmet", Outcome) if "unmet" in table else None,
     )
+    if found.unmet not in {None, Outcome.DENY, Outcome.REVIEW}:
+        table.fail("unmet", "only DENY or REVIEW: what is not met never permits")
     for key in ("purpose", "purposes", "categories"):
         if name.startswith(("release.", "notice.")) and key in table and table.take(key) is None:
             table.fail(key, "empty")
@@ -307,13 +313,17 @@ def _checks(
         requirement = known.get(name)
         if requirement is None:
             table.fail(key, f"{name!r} is not defined under [requirement]")
-        failed = _finding(head, text, requirement.code, requirement.text, requirement.remedy, otherwise)
+        outcome = requirement.unmet or otherwise
+        failed = _finding(head, text, requirement.code, requirement.text, requirement.remedy, outcome)
         review = replace(failed, outcome=Outcome.REVIEW)
         if requirement.plain is not None:
             plain.append(PlainCheck(requirement.plain, failed, review))
         if requirement.chained is not None:
             chain.append(ChainCheck(requirement.chained, failed, review))
         grants = grants or requirement.grants
+    asks = {check.asks for check in chain}
+    if authority_at_signing in asks and not_outgrown not in asks:
+        table.fail(key, "release.authority_at_signing goes with release.not_outgrown: childhood ends")
     return tuple(plain), tuple(chain), grants or bool(chain)
 
 

@@ -140,6 +140,46 @@ class Release:
     expires_at: datetime | None = None
     withdrawn_at: datetime | None = None
     withdrawn_index: int = -1
+    superseded_by: str = ""
+    """The release that took its place while it had not ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What a person took back, and when: no consent that was signed before comes in later and stands for it.
+
+    Args:
+        index: The entry.
+        time: When it was recorded.
+        purposes: The purposes of the releases that were withdrawn; empty where the person withdrew everything.
+    """
+
+    index: int
+    time: datetime
+    purposes: frozenset[Purpose]
+
+    def bars(self, release: Release, purpose: Purpose) -> bool:
+        """Whether this release, recorded later, was signed no later: then it is no new consent to the purpose."""
+        return (
+            release.index > self.index
+            and release.signed_at <= self.time
+            and (not self.purposes or purpose in self.purposes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a caller first said of a person in one entry; that entry says who and when.
+
+    Args:
+        fact: ``region``, ``age_band``, ``relationship`` or ``majority_quarter``.
+        value: The region, the word, the quarter.
+        index: The first entry that says so.
+    """
+
+    fact: str
+    value: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +295,19 @@ class Subject:
     """Data sets and models that this person's data went into."""
     described_index: int = -1
     """The entry that last changed regions, age or relationship; a late report goes by what was known before it."""
+    withdrawals: tuple[Withdrawal, ...] = ()
+    """What the person took back, oldest first."""
+    majority_quarter: str = ""
+    """The calendar quarter in which the person comes of age, ``2031-Q2``; of several that were claimed the latest."""
+    outgrown_at: datetime | None = None
+    """From when on what a representative signed before is for review: the earliest moment of the quarter of majority,
+    or the first claim that somebody on record as a child is an adult."""
+    adult_since: datetime | None = None
+    """When the record took the person from child to adult; what they signed themselves before, a child signed."""
+    child_index: int = -1
+    """The entry that claimed a child of somebody on record as an adult: it makes no parent's earlier release good."""
+    claimed: tuple[Claim, ...] = ()
+    """Who first claimed what, oldest first; each value once."""
 
 
 @dataclass(frozen=True, slots=True)

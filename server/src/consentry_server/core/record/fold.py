@@ -30,10 +30,11 @@ from consentry_server.core.record.facts import (
     SatisfiedPurpose,
     Subject,
     Tenant,
+    Withdrawal,
 )
+from consentry_server.core.record.majority import aged, note_claims
 from consentry_server.core.vocabulary import (
     EMPLOYMENT_PURPOSES,
-    AgeBand,
     DestructionStage,
     DestructionTrigger,
     Purpose,
@@ -49,7 +50,6 @@ Record = Tenant | Notice | Subject | Photo | Identifier | Destruction | Artifact
 T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
 
 TENANT_KEY = "tenant"
-_YOUNGEST_FIRST = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT, AgeBand.UNKNOWN)
 
 
 class Records(Protocol):
@@ -174,24 +174,20 @@ def _determination_approved(records: Records, entry: Mapping[str, Any], stamp: _
     )
 
 
-def _younger(known: AgeBand, claimed: AgeBand) -> AgeBand:
-    """A later claim never makes a child's own signature an adult's: the younger counts."""
-    return min(known, claimed, key=_YOUNGEST_FIRST.index)
-
-
 def _claims(records: Records, subject: Subject, entry: Mapping[str, Any], stamp: _Stamp) -> Subject:
     """Add what a caller said of the person; a region, once claimed, is never dropped by a later silence."""
-    claims = entry.get("claims", {})
+    claims = entry.get("claims")
+    if not claims:
+        return subject
     described = replace(
-        subject,
+        aged(subject, claims, stamp.time, stamp.index),
         regions=subject.regions | frozenset(claims.get("regions", ())),
-        age_band=_younger(subject.age_band, AgeBand(claims.get("age_band", AgeBand.UNKNOWN))),
         relationship=Relationship(claims["relationship"]) if "relationship" in claims else subject.relationship,
     )
-    if described == subject:
-        return subject
-    lineage.age_learnt(records, subject, described, stamp.index)
-    return replace(described, described_index=stamp.index)
+    if described != subject:
+        lineage.age_learnt(records, subject, described, stamp.index)
+        described = replace(described, described_index=stamp.index)
+    return note_claims(described, claims, stamp.index)
 
 
 def _notice_delivered(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -203,7 +199,7 @@ def _notice_delivered(records: Records, entry: Mapping[str, Any], stamp: _Stamp)
 def _release_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _claims(records, _subject(records, entry), entry, stamp)
     release = from_plain(Release, _recorded(entry, "release", stamp, time=entry["time"]))
-    earlier = (_ended_by(each, entry.get("supersedes", ""), stamp) for each in subject.releases)
+    earlier = (_ended_by(each, entry.get("supersedes", ""), release, stamp) for each in subject.releases)
     records.put(
         Subject,
         subject.subject_ref,
@@ -215,17 +211,19 @@ def _release_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp)
     )
 
 
-def _ended_by(release: Release, superseded: str, stamp: _Stamp) -> Release:
+def _ended_by(release: Release, superseded: str, later: Release, stamp: _Stamp) -> Release:
     """A release that another takes the place of ends where that one begins."""
     if release.release_id != superseded or (release.expires_at is not None and release.expires_at <= stamp.time):
         return release
-    return replace(release, expires_at=stamp.time)
+    return replace(release, expires_at=stamp.time, superseded_by=later.release_id)
 
 
 def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     subject = _subject(records, entry)
     lineage.consent_ended(records, subject, entry, stamp.index)
     gone = frozenset(entry["releases"])
+    given = (release.purposes for release in subject.releases if release.release_id in gone)
+    taken_back = frozenset[Purpose]() if entry["all"] else frozenset[Purpose]().union(*given)
     records.put(
         Subject,
         subject.subject_ref,
@@ -237,6 +235,7 @@ def _release_withdrawn(records: Records, entry: Mapping[str, Any], stamp: _Stamp
                 else release
                 for release in subject.releases
             ),
+            withdrawals=(*subject.withdrawals, Withdrawal(stamp.index, stamp.time, taken_back)),
             last_interaction=stamp.time,
         ),
     )

@@ -75,6 +75,11 @@ def by_photo_ref(photo_ref: str) -> str:
     return f"photo_ref:{photo_ref}"
 
 
+def by_notice(notice_id: str, version: int) -> str:
+    """Releases that rest on this version of this notice."""
+    return f"release:{notice_id}@{version}"
+
+
 def actor_name(actor: str) -> str:
     """The name in the caller's certificate; ``system`` for the service itself."""
     return actor.rpartition("/")[2]
@@ -97,6 +102,8 @@ def terms_of(entry: Mapping[str, Any]) -> list[str]:
         found += [f"rule:{rule.partition(':')[0]}" for rule in entry["rules"]]
         if entry.get("permit"):
             found.append(PERMIT)
+    if kind == "release.recorded":
+        found.append(by_notice(entry["release"]["notice_id"], entry["release"]["notice_version"]))
     for held in (entry, entry.get("photo")):
         if held:
             if "photo_id" in held:

@@ -399,6 +399,7 @@ def _claims(entry: Mapping[str, Any]) -> list[str]:
         f"lives in {listed(claims['regions'])}" if claims.get("regions") else "",
         f"is of the age {word(claims['age_band'])}" if "age_band" in claims else "",
         f"is, to the organisation, {article(claims['relationship'])}" if "relationship" in claims else "",
+        f"comes of age in the quarter {claims['majority_quarter']}" if "majority_quarter" in claims else "",
     ]
     stated = [part for part in parts if part]
     return [f"The caller states that the person {', '.join(stated)}."] if stated else []
