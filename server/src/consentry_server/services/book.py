@@ -16,6 +16,7 @@ from consentry_server.core.ledger.entry import NO_PREVIOUS, NONCE_BYTES, encode,
 from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.record import fold
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
+from consentry_server.core.record.house import Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from consentry_server.services.ports import KnownRequest
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Review)
 
 
 @dataclass(slots=True)

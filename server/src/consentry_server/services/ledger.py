@@ -19,6 +19,7 @@ from consentry_server.core.ledger.tiles import TILE_WIDTH, GrowingTree
 from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
 from consentry_server.core.record.fold import TENANT_KEY
+from consentry_server.core.record.house import Review
 from consentry_server.services.ports import Batch, Head
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from consentry_server.services.book import Book
     from consentry_server.services.ports import KnownRequest, LedgerStore
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Review)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -43,6 +44,7 @@ KINDS: dict[type[Any], str] = {
     Photo: "photo",
     Identifier: "identifier",
     Destruction: "destruction",
+    Review: "review",
 }
 
 

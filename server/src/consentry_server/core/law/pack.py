@@ -91,6 +91,8 @@ class Pack:
     """The circumstances that any part of the pack looks at."""
     turns: frozenset[datetime]
     """The times at which the pack or a part of it comes into force or goes out of it."""
+    own: bool = False
+    """Whether it holds a tenant's own rules, which can only restrict; see ``own``."""
     _about: dict[tuple[Operation, DataCategory], Parts] = field(default_factory=dict, repr=False)
     """Filled on first use: the same parts for the same key, so that it is no state."""
 
@@ -110,7 +112,7 @@ class Pack:
 def _parse(data: bytes, name: str) -> Table:
     try:
         return Table(tomllib.loads(data.decode("utf-8")), file=name, where="file")
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are the usual ones
         raise ConsentryError(
             Reason.PACK_INVALID,
             f"{name}: file: not readable as TOML: {error}",
@@ -206,12 +208,13 @@ def _requirements(file: Table) -> dict[str, Requirement]:
     return found
 
 
-def load(data: bytes, *, name: str) -> Pack:
+def load(data: bytes, *, name: str, own: bool = False) -> Pack:
     """Read one pack strictly and compile it.
 
     Args:
         data: The file's bytes.
         name: The file's name, for messages.
+        own: Whether it holds a tenant's own rules; ``own.check`` says what those may be.
 
     Returns:
         The pack, ready for ``decide``.
@@ -277,4 +280,5 @@ def load(data: bytes, *, name: str) -> Pack:
         parts=parts,
         reads=_reads(parts),
         turns=_turns(head, ends, parts),
+        own=own,
     )

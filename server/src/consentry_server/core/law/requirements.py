@@ -152,6 +152,7 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
     2. Its operations and purposes name the request's; an empty list means every one for entity-wide kinds only.
     3. Where it names a person, this is that person, and it is known how the caller knows; some uses need one named.
     4. Where it names an algorithm, the request's algorithm and version are exactly those; some uses need one named.
+    5. Where it names a recipient, the data goes to that one.
     """
     request, person = s.request, s.person
     for found in s.moment.tenant.determinations:
@@ -170,6 +171,8 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
             or not found.algorithm_version
             or (found.algorithm_id, found.algorithm_version) != (request.algorithm_id, request.algorithm_version)
         ):
+            continue
+        if found.recipient_id and found.recipient_id != request.recipient_id:  # (5)
             continue
         return found
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta  # noqa: TC003 - the codec reads type hints at run time
 
+from consentry_server.core.record.house import Refusal, Statement  # noqa: TC001 - as above
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -284,11 +285,17 @@ class Determination:
     approved_by: str = ""
     """The second officer's actor name; empty until approved."""
     approved_index: int = -1
+    recipient_id: str = ""
+    """Empty where it is not about one recipient."""
+    revoked_index: int = -1
+    """The entry by which an officer revoked it; tightening needs one."""
+    review_id: str = ""
+    """The review that it answers, where it answers one."""
 
     @property
     def active(self) -> bool:
-        """Whether a second officer has approved it (loosening needs two)."""
-        return bool(self.approved_by) and self.approved_by != self.decided_by
+        """Whether a second officer has approved it (loosening needs two) and nobody has revoked it."""
+        return bool(self.approved_by) and self.approved_by != self.decided_by and self.revoked_index < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +306,8 @@ class ActivePack:
     version: int
     sha256: str
     index: int
+    own: bool = False
+    """Whether it holds the tenant's own rules, which can only restrict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +335,10 @@ class Tenant:
     """Requested and not yet completed; carried on with after a restart."""
     key_rotations: tuple[KeyRotated, ...] = ()
     """Every rotation of the ledger's key, in order."""
+    statements: tuple[Statement, ...] = ()
+    """Every public statement; each narrows from its entry on."""
+    refusals: tuple[Refusal, ...] = ()
+    """Questions that officers answered with no."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
 

@@ -149,6 +149,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "destruction.requested": _destruction,
     "determination.approved": lambda entry: f"{_who(entry)} approved a determination, which now counts.",
     "determination.recorded": _determination,
+    "determination.revoked": lambda entry: f"{_who(entry)} revoked a determination, which allows nothing any more.",
     "employment.ended": lambda entry: f"{_who(entry)} recorded that the person's employment ended.",
     "identifier.opened": lambda entry: f"{_who(entry)} opened the identifier {entry['identifier_id']} under a permit.",
     "identifier.refused": _refused,
@@ -166,6 +167,11 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",
     "release.recorded": _release,
     "release.withdrawn": _withdrawn,
+    "review.refused": lambda entry: f"{_who(entry)} refused what the review {entry['review_id']} asks.",
     "settings.changed": lambda _entry: "The settings that the law asks about changed.",
+    "statement.recorded": lambda entry: (
+        f"{_who(entry)} recorded a public statement about {_words(entry['statement']['operations'])}."
+        " It narrows what is allowed."
+    ),
     "system.started": lambda entry: f"The system started, build {entry['engine']}.",
 }
