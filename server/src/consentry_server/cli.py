@@ -24,7 +24,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_evidence, cli_read, cli_tiles, config, logs
+from consentry_server import (
+    cli_anchors,
+    cli_audit,
+    cli_evidence,
+    cli_packs,
+    cli_read,
+    cli_reviews,
+    cli_tiles,
+    config,
+    logs,
+)
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -60,6 +70,8 @@ cli_audit.app.add_typer(cli_read.app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 app.command("evidence")(cli_evidence.export_evidence)
+app.add_typer(cli_packs.app, name="packs")
+app.add_typer(cli_reviews.app, name="reviews")
 _messages = Console(stderr=True, highlight=False)
 
 State = Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)]

@@ -90,7 +90,7 @@ def test_recording_a_statement_never_loosens_and_denies_exactly_what_it_excludes
             assert after.outcome is Outcome.DENY
             assert "PUBLIC_STATEMENT" in codes(after)
             face = after.faces[0]
-            assert not (face.basis or face.obligations or face.release_ids or face.determination_ids)
+            assert (face.basis, face.obligations, face.release_ids, face.determination_ids) == ((), (), (), ())
         else:
             assert after == before
 
