@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from consentry_server.cli_calls import CaOption, CertOption, KeyOption, ServerAr
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record.phrases import word
 from consentry_server.core.vocabulary import DeterminationKind, Operation  # noqa: TC001 - typer reads the annotations
+from consentry_server.services.reviews import State  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from consentry import Client
@@ -24,15 +24,6 @@ _messages = Console(stderr=True, highlight=False, markup=False)
 
 DAYS = 180
 """How long a determination holds unless said otherwise."""
-
-
-class State(StrEnum):
-    """Where a review stands."""
-
-    OPEN = "OPEN"
-    AWAITING_APPROVAL = "AWAITING_APPROVAL"
-    DETERMINED = "DETERMINED"
-    REFUSED = "REFUSED"
 
 
 ReviewArgument = Annotated[str, typer.Argument(metavar="REVIEW_ID", help="rev_...", show_default=False)]

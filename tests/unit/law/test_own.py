@@ -64,6 +64,7 @@ person = "UNIDENTIFIED"
 request = { operation = "ENROLL", purpose = "TAGGING", category = "PHOTO" }
 expect = "DENY"
 """
+SCOPE = '[[scope]]\nid = "S"\ntitle = "S."\ncitation = "Acme"\nis = "SILENT"\n'
 CHAINS = ("release", "live")
 
 
@@ -159,6 +160,9 @@ is = "EXEMPT"
         ('id = "acme-minors"', 'id = "us-il-bipa"', "pack", "id"),
         ('id = "acme-minors"', 'id = "house-base"', "pack", "id"),
         ('id = "acme-minors"', 'id = "Acme Minors"', "pack", "id"),
+        ('id = "acme-minors"', 'id = "engine"', "pack", "id"),
+        ('id = "ACME-MINORS"\n', 'id = "ENGINE-NO-RULES"\n', "ENGINE-NO-RULES", "id"),
+        ('text = "Acme does', 'text = "\\u001b[2JAcme does', "ACME-MINORS", "text"),
         ('regions = ["*"]', 'regions = ["US-OH"]', "pack", "regions"),
         ('regions = ["*"]', 'regions = ["US-IL", "US-OH"]', "pack", "regions"),
         ('id = "ACME-MINORS"\n', 'id = "IL-15B3-RELEASE"\n', "IL-15B3-RELEASE", "id"),

@@ -212,10 +212,10 @@ def related(store: LedgerStore, entry: Mapping[str, Any], person: str) -> Iterat
 
 
 def policies(store: LedgerStore) -> Iterator[int]:
-    """Indices of the entries that published the retention policy's versions and activated the packs now in force."""
+    """Indices of the entries of the retention policy's versions, the packs now in force and public statements."""
     record = store.fetch_record("tenant", TENANT_KEY)
     tenant = {} if record is None else orjson.loads(record)
-    for each in (*tenant.get("policies", ()), *tenant.get("packs", ())):
+    for each in (*tenant.get("policies", ()), *tenant.get("packs", ()), *tenant.get("statements", ())):
         yield each["index"]
 
 

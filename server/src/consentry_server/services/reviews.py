@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law.own import findings
-from consentry_server.core.record.codec import from_body
+from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Tenant
 from consentry_server.core.record.fold import TENANT_KEY
-from consentry_server.core.record.house import Review, algorithm_name
+from consentry_server.core.record.house import Refusal, Review, algorithm_name
 from consentry_server.services.context import Answer, Caller, RequestKey, once
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Reviews:
 
         def command(book: Book) -> Answer:
             def act() -> Recorded:
-                _require_open(book, review_id)
+                review = _require_open(book, review_id)
                 if len(book.tenant.refusals) >= MAX_REFUSALS:
                     raise ConsentryError(
                         Reason.STATE_CONFLICT,
@@ -172,7 +172,19 @@ class Reviews:
                         " (ActivatePack)",
                         field="refusal_reason",
                     )
-                body: dict[str, Any] = {"review_id": review_id}
+                refusal = Refusal(
+                    review_id=review_id,
+                    index=-1,
+                    time=book.now,
+                    operation=review.operation,
+                    purpose=review.purpose,
+                    category=review.category,
+                    rules=frozenset(review.rules),
+                    algorithm=review.algorithm,
+                )
+                stated = to_plain(refusal)
+                del stated["index"], stated["time"]
+                body: dict[str, Any] = {"refusal": stated}
                 if sealed is not None:
                     body["sealed"] = sealed.put(book)
                 return book.append("review.refused", caller.actor, body)

@@ -1,8 +1,9 @@
 """What a tenant's public statements and refusals take away from an answer that the packs gave. They never add to one.
 
 A statement denies what it excludes, whoever the face belongs to and whatever was released: "just public data" is a
-promise, and a release does not undo it. A refusal denies what would otherwise wait for a person with the very same
-question; where a later determination or a release answers that question, there is nothing left to refuse.
+promise, and a release does not undo it. A refusal denies what would otherwise wait for a person with the same question,
+or with that one and more: another region, or another pack, asks no less. Where a determination or a release answers
+the question, there is nothing left to refuse.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.law.model import Finding
-from consentry_server.core.record.house import algorithm_name, review_id_of
+from consentry_server.core.record.house import algorithm_name
 from consentry_server.core.vocabulary import Grade, Outcome
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ class _Board:
 
     def __init__(self, statements: tuple[Statement, ...], refusals: tuple[Refusal, ...]) -> None:
         self.held = statements, refusals  # kept, so that no id is used again
-        self.refusals: Mapping[str, Finding] = {each.review_id: _refused(each) for each in refusals}
+        asked: dict[tuple[str, ...], list[tuple[frozenset[str], Finding]]] = {}
+        for refusal in refusals:
+            about = refusal.operation, refusal.purpose, refusal.category, refusal.algorithm
+            asked.setdefault(about, []).append((refusal.rules, _refused(refusal)))
+        self.refusals: Mapping[tuple[str, ...], Sequence[tuple[frozenset[str], Finding]]] = asked
         found: dict[Operation, list[tuple[Statement, Finding]]] = {}
         for statement in statements:
             for operation in statement.operations:
@@ -67,11 +72,11 @@ def narrow(request: OperationRequest, tenant: Tenant, answers: list[FaceDecision
     if barred:
         told: dict[int, tuple[Finding, ...]] = {}
         return [_denied(answer, barred, told) for answer in answers]
-    if not board.refusals:
+    algorithm = algorithm_name(request.algorithm_id, request.algorithm_version)
+    refused = board.refusals.get((request.operation, request.purpose, request.category, algorithm))
+    if refused is None:
         return answers
-    return [
-        _unless_refused(answer, request, board) if answer.outcome is Outcome.REVIEW else answer for answer in answers
-    ]
+    return [_unless_refused(answer, refused) if answer.outcome is Outcome.REVIEW else answer for answer in answers]
 
 
 def excludes(statement: Statement, request: OperationRequest) -> bool:
@@ -110,16 +115,10 @@ def _denied(answer: FaceDecision, barred: list[Finding], told: dict[int, tuple[F
     )
 
 
-def _unless_refused(answer: FaceDecision, request: OperationRequest, board: _Board) -> FaceDecision:
-    review_id = review_id_of(
-        request.operation,
-        request.purpose,
-        request.category,
-        algorithm_name(request.algorithm_id, request.algorithm_version),
-        (f"{finding.rule_id}:{finding.code}" for finding in answer.reasons),
-    )
-    finding = board.refusals.get(review_id)
-    return answer if finding is None else _denied(answer, [finding], {})
+def _unless_refused(answer: FaceDecision, refused: Sequence[tuple[frozenset[str], Finding]]) -> FaceDecision:
+    found = {f"{finding.rule_id}:{finding.code}" for finding in answer.reasons}
+    barred = [finding for rules, finding in refused if rules <= found]
+    return _denied(answer, barred, {}) if barred else answer
 
 
 def _stated(statement: Statement) -> Finding:

@@ -3,7 +3,7 @@
 1. It is named as itself: no bundled pack's id, and no rule id that another pack has.
 2. It is asked everywhere, and never covers a region: a law of a region would stand in for the house baseline.
 3. It has no exemption, and no scope row that calls an operation not biometric.
-4. It is of a bounded size, since its sentences go out with every answer.
+4. It is of a bounded size and of plain text, since its sentences go out with every answer.
 5. It is in force on the day of its activation, on no day that the version before it claims for itself, and newer.
 6. It does what its own cases say.
 
@@ -34,6 +34,9 @@ MAX_CASES: Final = 500
 MAX_CHARACTERS: Final = 2_000
 """Of one sentence."""
 MAX_VERSION: Final = 2**31 - 1
+RESERVED: Final = frozenset({"engine", "house"})
+"""Named as packs by findings that no pack makes; see ``judge`` and ``narrowing``."""
+RESERVED_PREFIX: Final = "ENGINE-"
 
 
 def load_own(data: bytes, *, name: str) -> Pack:
@@ -111,7 +114,11 @@ def _named(pack: Pack, name: str, others: Sequence[Pack]) -> None:
     rules = {rule.id: other.id for other in others if other.sha256 != pack.sha256 for rule in other.rules}
     if any(pack.id == other.id for other in others if not other.own):
         _refuse(name, "pack", "id", f"{pack.id} is a pack that ships with the server: take another id")
+    if pack.id in RESERVED:
+        _refuse(name, "pack", "id", f"{pack.id} names what the service itself finds: take another id")
     for rule in pack.rules:
+        if rule.id.startswith(RESERVED_PREFIX):
+            _refuse(name, rule.id, "id", f"{RESERVED_PREFIX} names what the service itself finds: take another id")
         if rule.id in rules:
             _refuse(name, rule.id, "id", f"the pack {rules[rule.id]} has a part of this id: take another one")
 
@@ -133,6 +140,8 @@ def _bounded(pack: Pack, name: str) -> None:
     for where, key, text in texts:
         if len(text) > MAX_CHARACTERS:
             _refuse(name, where, key, f"{len(text)} characters, at most {MAX_CHARACTERS} are allowed")
+        if not text.isprintable():
+            _refuse(name, where, key, "holds characters that cannot be printed: one line of plain text is required")
 
 
 def findings(pack: Pack) -> list[Finding]:

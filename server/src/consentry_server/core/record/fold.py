@@ -195,7 +195,7 @@ def _statement_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stam
 
 def _review_refused(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     tenant = _tenant(records)
-    refusal = Refusal(entry["review_id"], stamp.index, stamp.time)
+    refusal = from_plain(Refusal, _recorded(entry, "refusal", stamp, time=entry["time"]))
     records.put(Tenant, TENANT_KEY, replace(tenant, refusals=(*tenant.refusals, refusal)))
     review = records.get(Review, refusal.review_id)
     if review is not None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REVIEW_PREFIX: Final = "rev"
 _ID_CHARACTERS: Final = 32
 """160 bits of a SHA-256: nobody finds two questions with one id."""
+_REVIEW: Final = Outcome.REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,21 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A question that an officer answered with no: what raises it is denied from this entry on."""
+    """A question that an officer answered with no: what raises it is denied from this entry on.
+
+    Args:
+        algorithm: ``id version``, or empty where the requests named none.
+        rules: ``RULE-ID:CODE`` of what the rules found.
+    """
 
     review_id: str
     index: int
     time: datetime
+    operation: Operation
+    purpose: Purpose
+    category: DataCategory
+    rules: frozenset[str]
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +130,11 @@ def raised(request: OperationRequest, faces: Iterable[FaceOnRecord]) -> list[str
         request: What was asked.
         faces: What was answered for each face.
     """
+    waiting = [face for face in faces if face.outcome is _REVIEW]
+    if not waiting:
+        return []
     algorithm = algorithm_name(request.algorithm_id, request.algorithm_version)
     about = request.operation, request.purpose, request.category, algorithm
-    waiting = (face for face in faces if face.outcome is Outcome.REVIEW)
     return list(dict.fromkeys(review_id_of(*about, face.rules) for face in waiting))
 
 

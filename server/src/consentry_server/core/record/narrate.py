@@ -167,7 +167,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",
     "release.recorded": _release,
     "release.withdrawn": _withdrawn,
-    "review.refused": lambda entry: f"{_who(entry)} refused what the review {entry['review_id']} asks.",
+    "review.refused": lambda entry: f"{_who(entry)} refused what the review {entry['refusal']['review_id']} asks.",
     "settings.changed": lambda _entry: "The settings that the law asks about changed.",
     "statement.recorded": lambda entry: (
         f"{_who(entry)} recorded a public statement about {_words(entry['statement']['operations'])}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from consentry_server.core.record.phrases import moment, who, words
+from consentry_server.core.record.phrases import moment, who, word, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +35,12 @@ def statement_recorded(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def review_refused(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     """A question that was answered with no."""
+    refused = entry["refusal"]
     return "review refused", [
         (
-            f"{who(entry['actor'])} refused what the review {entry['review_id']} asks: whatever raises that question is"
-            " denied from this entry on."
+            f"{who(entry['actor'])} refused what the review {refused['review_id']} asks: {word(refused['operation'])}"
+            f" (data: {word(refused['category'])}; purpose: {word(refused['purpose'])}"
+            f"{'; algorithm: ' + refused['algorithm'] if refused.get('algorithm') else ''}). Whatever raises that"
+            " question is denied from this entry on."
         )
     ]
