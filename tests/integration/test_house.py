@@ -112,14 +112,13 @@ def test_a_review_is_answered_in_the_terminal(server: Server) -> None:
 
 
 def test_a_public_statement_narrows(server: Server) -> None:
+    """The 2023 story alone: training is narrowed, showing a private photo to its owner is not."""
     check = Check(
-        operation=Operation.HASH_IMAGE,
-        purpose=Purpose.CSAM_NSFW_HASH_MATCH,
-        category=DataCategory.IMAGE_HASH,
+        operation=Operation.DISPLAY,
+        purpose=Purpose.PHOTO_DISPLAY,
+        category=DataCategory.PHOTO,
         photo=bytes(32),
         source=Source(visibility=Visibility.PRIVATE),
-        uses_face_geometry=False,
-        identifies=False,
         collection_method_id="upload",
     )
     training = PublicStatement(

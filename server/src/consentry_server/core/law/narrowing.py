@@ -27,6 +27,7 @@ HOUSE: Final = "house"
 STATEMENT_CODE: Final = "PUBLIC_STATEMENT"
 REFUSAL_CODE: Final = "REVIEW_REFUSED"
 
+_REVIEW: Final = Outcome.REVIEW
 REMEMBERED: Final = 64
 """Sets of statements and refusals that are kept sorted, one for each tenant; more only cost the sorting."""
 
@@ -65,18 +66,20 @@ def narrow(request: OperationRequest, tenant: Tenant, answers: list[FaceDecision
     Returns:
         The answers, none of them looser.
     """
-    board = _board(tenant)
-    barred = [
-        finding for statement, finding in board.statements.get(request.operation, ()) if excludes(statement, request)
-    ]
-    if barred:
-        told: dict[int, tuple[Finding, ...]] = {}
-        return [_denied(answer, barred, told) for answer in answers]
+    board = _boards.get((id(tenant.statements), id(tenant.refusals))) or _board(tenant)
+    stated = board.statements.get(request.operation)
+    if stated is not None:
+        barred = [finding for statement, finding in stated if excludes(statement, request)]
+        if barred:
+            told: dict[int, tuple[Finding, ...]] = {}
+            return [_denied(answer, barred, told) for answer in answers]
+    if not board.refusals or all(answer.outcome is not _REVIEW for answer in answers):
+        return answers
     algorithm = algorithm_name(request.algorithm_id, request.algorithm_version)
     refused = board.refusals.get((request.operation, request.purpose, request.category, algorithm))
     if refused is None:
         return answers
-    return [_unless_refused(answer, refused) if answer.outcome is Outcome.REVIEW else answer for answer in answers]
+    return [_unless_refused(answer, refused) if answer.outcome is _REVIEW else answer for answer in answers]
 
 
 def excludes(statement: Statement, request: OperationRequest) -> bool:
@@ -95,13 +98,10 @@ def excludes(statement: Statement, request: OperationRequest) -> bool:
 
 
 def _board(tenant: Tenant) -> _Board:
-    key = (id(tenant.statements), id(tenant.refusals))
-    found = _boards.get(key)
-    if found is None:
-        if len(_boards) >= REMEMBERED:
-            _boards.clear()
-        found = _boards[key] = _Board(tenant.statements, tenant.refusals)
-    return found
+    if len(_boards) >= REMEMBERED:
+        _boards.clear()
+    made = _boards[id(tenant.statements), id(tenant.refusals)] = _Board(tenant.statements, tenant.refusals)
+    return made
 
 
 def _denied(answer: FaceDecision, barred: list[Finding], told: dict[int, tuple[Finding, ...]]) -> FaceDecision:
