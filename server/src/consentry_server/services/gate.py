@@ -11,7 +11,7 @@ from consentry_server.core.law import decide
 from consentry_server.core.ledger.entry import format_time
 from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
 from consentry_server.core.record.facts import Face, OperationRequest, Photo
-from consentry_server.core.record.house import raised
+from consentry_server.core.record.reviews import raised
 from consentry_server.core.vocabulary import (
     Outcome,
     ProcessingResult,
@@ -199,7 +199,7 @@ class Gate:
         # (1) the photo
         photo = _held_photo(book, asked.photo_id)
         request = asked.request if photo is None else _with_source(asked.request, photo)
-        photo_ref = photo.photo_ref if photo is not None else photo_ref
+        photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
         # (2) the decision
         active = book.tenant.packs
         decision = self._decide(book, request, faces)

@@ -27,7 +27,8 @@ from consentry_server.core.record.facts import (
     Subject,
     Tenant,
 )
-from consentry_server.core.record.house import Refusal, Review, Statement, questions
+from consentry_server.core.record.house import Refusal, Review, Statement
+from consentry_server.core.record.reviews import questions
 from consentry_server.core.vocabulary import (
     AgeBand,
     DestructionStage,

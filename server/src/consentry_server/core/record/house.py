@@ -10,22 +10,16 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the codec reads type hints at run time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from consentry_server.core.vocabulary import DataCategory, Operation, Outcome, Purpose, Visibility
+from consentry_server.core.vocabulary import DataCategory, Operation, Purpose, Visibility  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from consentry_server.core.record.decisions import FaceOnRecord
-    from consentry_server.core.record.facts import OperationRequest
+    from collections.abc import Iterable
 
 REVIEW_PREFIX: Final = "rev"
 _ID_CHARACTERS: Final = 32
 """160 bits of a SHA-256: nobody finds two questions with one id."""
-_REVIEW: Final = Outcome.REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,50 +115,3 @@ def review_id_of(operation: str, purpose: str, category: str, algorithm: str, ru
     asked = "\x00".join((operation, purpose, category, algorithm, *sorted(set(rules))))
     digest = hashlib.sha256(asked.encode()).digest()
     return f"{REVIEW_PREFIX}_{base64.b32encode(digest).decode().lower()[:_ID_CHARACTERS]}"
-
-
-def raised(request: OperationRequest, faces: Iterable[FaceOnRecord]) -> list[str]:
-    """The questions that a decision raises, each once.
-
-    Args:
-        request: What was asked.
-        faces: What was answered for each face.
-    """
-    waiting = [face for face in faces if face.outcome is _REVIEW]
-    if not waiting:
-        return []
-    algorithm = algorithm_name(request.algorithm_id, request.algorithm_version)
-    about = request.operation, request.purpose, request.category, algorithm
-    return list(dict.fromkeys(review_id_of(*about, face.rules) for face in waiting))
-
-
-def questions(entry: Mapping[str, Any], time: datetime) -> Iterator[Review]:
-    """The questions that one decision raises, each once, as if nobody had raised them before.
-
-    Args:
-        entry: The decision.
-        time: When it was recorded.
-    """
-    # an entry that was made just now holds parts that are encoded already
-    part: dict[str, Any] = orjson.loads(orjson.dumps({name: entry[name] for name in ("request", "faces", "rules")}))
-    request, seen = part["request"], set[str]()
-    for face in part["faces"]:
-        if face["outcome"] != Outcome.REVIEW:
-            continue
-        rules = tuple(sorted({part["rules"][place] for place in face.get("rules", ())}))
-        operation, purpose, category = request["operation"], request["purpose"], request["category"]
-        algorithm = request.get("algorithm", "")
-        review_id = review_id_of(operation, purpose, category, algorithm, rules)
-        if review_id not in seen:
-            seen.add(review_id)
-            yield Review(
-                review_id=review_id,
-                operation=Operation(operation),
-                purpose=Purpose(purpose),
-                category=DataCategory(category),
-                algorithm=algorithm,
-                rules=rules,
-                first_index=entry["index"],
-                first_decision_id=entry["decision_id"],
-                raised_at=time,
-            )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from consentry_server.core.record.decisions import spelled_out
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -45,7 +47,7 @@ def _who(entry: Mapping[str, Any]) -> str:
 
 
 def _decision(entry: Mapping[str, Any]) -> str:
-    request, outcomes = entry["request"], [face["outcome"] for face in entry["faces"]]
+    request, outcomes = entry["request"], [face["outcome"] for face in spelled_out(entry)["faces"]]
     what = f"{_word(request['operation'])} ({_word(request['category'])}) for {_word(request['purpose'])}"
     codes = [rule.partition(":") for rule in entry["rules"]]
     reasons = ", ".join(f"{code.lower().replace('_', ' ')} ({rule})" for rule, _, code in codes if code)

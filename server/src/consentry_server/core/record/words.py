@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.ledger.entry import parse_time
 from consentry_server.core.record import words_house, words_system
+from consentry_server.core.record.decisions import spelled_out
 from consentry_server.core.record.phrases import MAX_NAMED, article, entries, listed, moment, span, who, word, words
 from consentry_server.core.vocabulary import Outcome
 
@@ -112,6 +113,7 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, Citation]) -> Iterable[
 
 
 def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+    entry = spelled_out(entry)
     request = entry["request"]
     outcome = Outcome(entry["outcome"])
     what = f"to {word(request['operation'])} (data: {word(request['category'])}; purpose: {word(request['purpose'])})"
