@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from consentry._fill import fill, photo_reference, values_of
-from consentry.errors import ConsentryError, Unavailable, from_item
+from consentry.errors import ConsentryError, InvalidRequest, Unavailable, from_item
 from consentry.results import read_check, read_opened_identifier, read_stored_identifier
 from consentry.v1 import (
     audit_service_pb2,
@@ -22,7 +22,7 @@ from consentry.v1 import (
     subject_pb2,
     vault_service_pb2,
 )
-from consentry.vocabulary import NoticeChannel, Outcome, PurposeEnd
+from consentry.vocabulary import NoticeChannel, Operation, Outcome, PurposeEnd, ReviewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from consentry import inputs
     from consentry.config import Config
     from consentry.results import Decision, OpenedIdentifier, StoredIdentifier
-    from consentry.v1 import identifier_pb2, ledger_pb2, notice_pb2
+    from consentry.v1 import identifier_pb2, ledger_pb2, notice_pb2, review_pb2
     from consentry.vocabulary import ProcessingResult, Purpose
 
 T = TypeVar("T")
@@ -162,6 +162,42 @@ def record_processing(
         detail=detail,
     )
     return Call("GateService", "RecordProcessing", request, same)
+
+
+def list_reviews(
+    *,
+    state: ReviewState = ReviewState.UNSPECIFIED,
+    operation: Operation = Operation.UNSPECIFIED,
+    page_size: int = 0,
+) -> Listing[review_pb2.Review]:
+    """List the questions that wait, or waited, for a person, oldest first."""
+    request = fill(gate_service_pb2.ListReviewsRequest(), state=state, operation=operation, page_size=page_size)
+    return Listing("GateService", "ListReviews", request, "reviews")
+
+
+def resolve_review(
+    review_id: str,
+    *,
+    determination: inputs.Determination | None = None,
+    refusal_reason: str = "",
+    request_id: str = "",
+) -> Call[gate_service_pb2.ResolveReviewResponse]:
+    """Answer a review by a determination of its very scope, or by a refusal: then such requests are denied.
+
+    Raises:
+        Conflict: it is answered already.
+        InvalidRequest: the determination's scope is not the review's, or neither or both were given.
+    """
+    if (determination is None) == (not refusal_reason):
+        raise InvalidRequest("give a determination or a refusal_reason, one of them", field="determination")
+    request = fill(
+        gate_service_pb2.ResolveReviewRequest(),
+        request_id=request_id or new_request_id(),
+        review_id=review_id,
+        determination=determination,
+        refusal_reason=refusal_reason or None,
+    )
+    return Call("GateService", "ResolveReview", request, same)
 
 
 def check_request(check: inputs.Check) -> gate_service_pb2.CheckRequest:
@@ -405,6 +441,56 @@ def approve_determination(
         approves_determination_id=determination_id,
     )
     return Call("RegistryService", "RecordDetermination", request, same)
+
+
+def revoke_determination(
+    determination_id: str, *, request_id: str = ""
+) -> Call[registry_service_pb2.RecordDeterminationResponse]:
+    """Revoke a determination: it allows nothing from then on. One officer is enough.
+
+    Raises:
+        Conflict: it is revoked already, or expired.
+    """
+    request = fill(
+        registry_service_pb2.RecordDeterminationRequest(),
+        request_id=request_id or new_request_id(),
+        revokes_determination_id=determination_id,
+    )
+    return Call("RegistryService", "RecordDetermination", request, same)
+
+
+def record_statement(
+    statement: inputs.PublicStatement, *, request_id: str = ""
+) -> Call[registry_service_pb2.RecordStatementResponse]:
+    """Record a public statement: what it excludes is denied from then on, released or not.
+
+    Raises:
+        InvalidRequest: it excludes nothing.
+    """
+    request = fill(
+        registry_service_pb2.RecordStatementRequest(), request_id=request_id or new_request_id(), statement=statement
+    )
+    return Call("RegistryService", "RecordStatement", request, same)
+
+
+def activate_pack(
+    pack_id: str, version: int, sha256: bytes, *, toml: bytes = b"", request_id: str = ""
+) -> Call[registry_service_pb2.ActivatePackResponse]:
+    """Activate a law pack that ships with the server, or with ``toml`` (at most 1 MiB) a pack of your own.
+
+    Raises:
+        InvalidRequest: it is no pack, or could loosen; the message names rule and key (``PACK_INVALID``).
+        Conflict: a newer version is active, or this one.
+    """
+    request = fill(
+        registry_service_pb2.ActivatePackRequest(),
+        request_id=request_id or new_request_id(),
+        pack_id=pack_id,
+        version=version,
+        sha256=sha256,
+        toml=toml,
+    )
+    return Call("RegistryService", "ActivatePack", request, same)
 
 
 def get_subject(subject_id: str = "", *, subject_ref: str = "") -> Call[registry_service_pb2.GetSubjectResponse]:

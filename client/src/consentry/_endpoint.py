@@ -36,7 +36,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a page of 1,000 entries of 16 KiB (ledge
 # reads. Openings are in neither group: each is recorded, so each is the caller's own doing.
 RETRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "GateService": ("Check", "BatchCheck", "RecordProcessing"),
+        "GateService": ("Check", "BatchCheck", "RecordProcessing", "ListReviews", "ResolveReview"),
         "RegistryService": (
             "PublishNotice",
             "ListNotices",
@@ -49,6 +49,8 @@ RETRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "RecordOptOut",
             "RecordEmploymentEnded",
             "RecordDetermination",
+            "RecordStatement",
+            "ActivatePack",
             "GetSubject",
         ),
         "VaultService": ("UploadPhoto", "StoreIdentifier", "ListIdentifiers", "RecordDerived"),

@@ -324,3 +324,17 @@ class Determination:
     subject_id: str = ""
     recipient_id: str = ""
     contract_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicStatement:
+    """What was promised in public. It narrows and never permits: exclude visibilities, categories, or both."""
+
+    text: str
+    speaker: str
+    state_time: datetime
+    operations: Sequence[Operation]
+    purposes: Sequence[Purpose] = ()
+    only_visibilities: Sequence[Visibility] = ()
+    excluded_categories: Sequence[DataCategory] = ()
+    uri: str = ""

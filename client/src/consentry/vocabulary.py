@@ -427,3 +427,13 @@ class SignatureAlgorithm(Word):
 
     UNSPECIFIED = 0
     ED25519 = 1
+
+
+class ReviewState(Word):
+    """Where a review stands."""
+
+    UNSPECIFIED = 0
+    OPEN = 1
+    AWAITING_APPROVAL = 2
+    DETERMINED = 3
+    REFUSED = 4

@@ -30,7 +30,9 @@ from consentry_server import (
     cli_cases,
     cli_evidence,
     cli_notices,
+    cli_packs,
     cli_read,
+    cli_reviews,
     cli_tiles,
     config,
     logs,
@@ -74,6 +76,8 @@ app.command("evidence")(cli_evidence.export_evidence)
 law = typer.Typer(help="The law as this build has it: its cases.", no_args_is_help=True, rich_markup_mode=None)
 law.command("test")(cli_cases.run)
 app.add_typer(law, name="law")
+app.add_typer(cli_packs.app, name="packs")
+app.add_typer(cli_reviews.app, name="reviews")
 _messages = Console(stderr=True, highlight=False)
 
 State = Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)]

@@ -18,6 +18,8 @@ from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.cli_compared import Compared, Difference, version_of
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import load_pack
+from consentry_server.core.record.decisions import spelled_out
+from consentry_server.core.record.terms import DECISION
 from consentry_server.core.record.words import Citation
 from consentry_server.services.coverage import Coverage
 from consentry_server.services.index import LedgerIndex
@@ -208,7 +210,7 @@ class StateFolder:
     def citations(self, entry: Mapping[str, Any]) -> Mapping[str, Citation]:
         """See the protocol."""
         found: dict[str, Citation] = {}
-        for index in entry.get("packs", ()):
+        for index in spelled_out(entry)["packs"] if entry["type"] == DECISION else ():
             sha256 = self._reader.entry(index)[1]["pack"]["sha256"]
             if sha256 not in self._packs:
                 data = self._store.fetch_document(sha256)

@@ -36,6 +36,7 @@ from consentry_server.core.ledger.export import VKEY_PATH
 from consentry_server.core.ledger.rotation import KEYS_PATH
 from consentry_server.core.record.codec import to_plain
 from consentry_server.core.record.facts import Tenant as TenantFacts
+from consentry_server.services.activation import Activation
 from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
@@ -58,9 +59,11 @@ from consentry_server.services.photos import PhotoLimits, Photos
 from consentry_server.services.registry import Registry
 from consentry_server.services.releases import Releases
 from consentry_server.services.retention import Retention
+from consentry_server.services.reviews import Reviews
 from consentry_server.services.rotation import Rotation, settle
 from consentry_server.services.sealing import Sealing
 from consentry_server.services.sequencer import Sequencer
+from consentry_server.services.statements import Statements
 from consentry_server.services.tiered import TieredStore
 from consentry_server.services.tiles import TilePublisher
 
@@ -241,12 +244,12 @@ class RunningTenant:
         stack.push_async_callback(blobs.aclose)
         index = LedgerIndex(ledger=self.ledger, store=store, kept=SqliteIndexStore(folders.index))
         indexer = Indexer(index)
-        await asyncio.to_thread(indexer.start)
-        stack.push_async_callback(asyncio.to_thread, indexer.close)
+        await indexer.start()
+        stack.push_async_callback(indexer.aclose)
         packs = bundled_packs()
         compiled = Packs([pack for pack, _ in packs], store.fetch_document)
         services = self._wire(sequencer, store, index, keys, checkpoints, blobs, compiled)
-        await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs))
+        await sequencer.submit(lambda book: self._say_what_the_system_is(book, packs, compiled))
         await services.retention.start()
         stack.push_async_callback(services.retention.aclose)
         self.leftovers = Leftovers(sequencer=sequencer, keys=keys, blobs=blobs, photos=services.photos)
@@ -305,12 +308,16 @@ class RunningTenant:
         )
         audit = Audit(store=store, index=index, issuer=issuer, checkpoints=checkpoints)
         limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
+        registry = Registry(sequencer=sequencer, store=store, people=people, sealing=sealing, retention=retention)
         return Tenant(
             gate=gate,
             notices=Notices(sequencer=sequencer, store=store),
             notice_diffs=NoticeDiffs(store=store, reader=audit.reader),
             releases=Releases(sequencer=sequencer, issuer=issuer, people=people, sealing=sealing, retention=retention),
-            registry=Registry(sequencer=sequencer, store=store, people=people, sealing=sealing, retention=retention),
+            registry=registry,
+            activation=Activation(sequencer=sequencer, packs=packs, bundled=bundled_packs()),
+            reviews=Reviews(sequencer=sequencer, store=store, registry=registry, sealing=sealing, packs=packs),
+            statements=Statements(sequencer=sequencer, sealing=sealing),
             photos=Photos(
                 sequencer=sequencer,
                 gate=gate,
@@ -377,8 +384,12 @@ class RunningTenant:
         await asyncio.to_thread(publish_keys, self.folders, chain)
         return chain
 
-    def _say_what_the_system_is(self, book: Book, packs: tuple[tuple[Pack, bytes], ...]) -> None:
-        """Record build, settings and packs: a new ledger begins so; a running one says what is new."""
+    def _say_what_the_system_is(self, book: Book, packs: tuple[tuple[Pack, bytes], ...], compiled: Packs) -> None:
+        """Record build, settings and packs: a new ledger begins so; a running one says what is new.
+
+        Raises:
+            ConsentryError: ``CONFIGURATION_INVALID``: other packs are active than this process has.
+        """
         tenancy = self._settings.tenancy
         stated = to_plain(
             TenantFacts(
@@ -393,12 +404,13 @@ class RunningTenant:
             book.append("ledger.created", ACTOR, {"tenant": stated, "tenant_name": self.name})
         elif stated != to_plain(_flags_of(known)):
             book.append("settings.changed", ACTOR, {"tenant": stated})
-        active = {pack.pack_id: pack for pack in known.packs}
+        active = {pack.pack_id: pack for pack in known.packs if not pack.own}
         for pack, data in packs:
             if pack.id not in active or pack.version > active[pack.id].version:
                 book.documents[pack.sha256] = data
                 body = {"pack": {"pack_id": pack.id, "version": pack.version, "sha256": pack.sha256}}
                 book.append("pack.activated", ACTOR, body)
+        compiled.start(book.tenant.packs)
         book.append(
             "system.started", ACTOR, {"engine": engine_version(), "settings_sha256": settings_sha256(self._settings)}
         )

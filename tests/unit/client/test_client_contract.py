@@ -25,6 +25,7 @@ from consentry.v1 import (
     registry_service_pb2,
     retention_policy_pb2,
     retention_service_pb2,
+    review_pb2,
     subject_pb2,
     vault_service_pb2,
     vocabulary_pb2,
@@ -33,6 +34,7 @@ from consentry.v1 import (
 FILES = [
     consent_pb2, decision_pb2, derived_artifact_pb2, determination_pb2, identifier_pb2, ledger_pb2, notice_pb2,
     photo_pb2, registry_service_pb2, retention_policy_pb2, subject_pb2, vocabulary_pb2, gate_service_pb2,
+    review_pb2,
 ]  # fmt: skip
 SERVICES = {
     service.name: service
@@ -54,6 +56,7 @@ SET_BY_SERVER = {
     "Release": {"release_id", "state", "record_time", "withdraw_time", "entry"},
     "Identifier": {"identifier_id", "subject_ref", "purpose", "create_time", "destroy_by_time"},
     "DerivedArtifact": {"tainted", "taint_reason"},
+    "PublicStatement": {"statement_id", "entry"},
     "Determination": {"determination_id", "subject_ref", "state", "recorded_by", "approved_by", "entry"},
 }
 

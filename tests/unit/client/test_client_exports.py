@@ -18,8 +18,8 @@ PINNED = {
     "NotBuilt", "NotFound", "Notice", "NoticeChannel", "NoticeRecipient", "Obligation", "ObligationKind",
     "OpenedIdentifier", "OpenedPhoto", "Operation", "Outcome", "PackReference", "PermissionDenied", "Permit",
     "PermitExpired", "Photo", "PhotoBytes", "PhotoDescription", "PhotoStream", "ProcessingResult", "Publisher",
-    "Purpose", "PurposeEnd", "Reason", "RecipientKind", "Relationship", "Release", "ReleaseForm",
-    "ReportFailed", "RetentionClock", "RetentionPolicy", "RetentionRule", "SignatureAlgorithm",
+    "PublicStatement", "Purpose", "PurposeEnd", "Reason", "RecipientKind", "Relationship", "Release", "ReleaseForm",
+    "ReportFailed", "RetentionClock", "RetentionPolicy", "RetentionRule", "ReviewState", "SignatureAlgorithm",
     "SignatureProcess", "Signer", "SignerRole", "SignerSignature", "Source", "SourceKind", "StoredIdentifier",
     "StoredPhoto", "TaintReason", "Term", "TermEnd", "Truncated", "Unavailable", "Venue", "Visibility", "Vouching",
 }  # fmt: skip

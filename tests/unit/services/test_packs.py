@@ -87,3 +87,14 @@ def test_other_bytes_than_those_that_were_activated_decide_nothing() -> None:
     assert packs.compiled((ActivePack(pack.id, pack.version, pack.sha256, 3),))[0].sha256 == pack.sha256
     with pytest.raises(ConsentryError):
         Packs([], lambda _sha256: data).compiled((ActivePack(pack.id, pack.version, "ab" * 32, 3),))
+
+
+def test_a_process_that_lacks_an_active_pack_does_not_start() -> None:
+    (pack, _data), *_ = tenant.bundled_packs()
+    packs = Packs([pack], lambda _sha256: None)
+    packs.start((ActivePack(pack.id, pack.version, pack.sha256, 3),))
+    for missing in (ActivePack("us-xx", 1, "ab" * 32, 4), ActivePack(pack.id, pack.version, "cd" * 32, 4)):
+        with pytest.raises(ConsentryError) as raised:
+            packs.start((missing,))
+        assert raised.value.reason is Reason.CONFIGURATION_INVALID
+        assert f"{missing.pack_id} {missing.version}" in raised.value.message

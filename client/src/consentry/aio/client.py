@@ -115,6 +115,8 @@ class Client(BaseClient):
     check = _method(_calls.check)
     check_batch = _method(_calls.check_batch)
     record_processing = _method(_calls.record_processing)
+    list_reviews = _listing(_calls.list_reviews)
+    resolve_review = _method(_calls.resolve_review)
 
     publish_notice = _method(_calls.publish_notice)
     list_notices = _listing(_calls.list_notices)
@@ -129,6 +131,9 @@ class Client(BaseClient):
     record_employment_ended = _method(_calls.record_employment_ended)
     record_determination = _method(_calls.record_determination)
     approve_determination = _method(_calls.approve_determination)
+    revoke_determination = _method(_calls.revoke_determination)
+    record_statement = _method(_calls.record_statement)
+    activate_pack = _method(_calls.activate_pack)
     get_subject = _method(_calls.get_subject)
 
     store_identifier = _method(_calls.store_identifier)

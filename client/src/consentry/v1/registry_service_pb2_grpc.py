@@ -241,6 +241,8 @@ class RegistryServiceServicer(object):
 
     def RecordStatement(self, request, context):
         """Records a public statement of the tenant, which narrows what is allowed. Roles: officer.
+
+        Errors: FIELD_REQUIRED where it excludes nothing; STATE_CONFLICT where 1,000 are on record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,8 +260,8 @@ class RegistryServiceServicer(object):
     def ActivatePack(self, request, context):
         """Activates one version of a law pack or of house rules; decisions use it from this entry on. Roles: operator.
 
-        Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where a newer version is
-        active.
+        Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where this or a newer
+        version is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -105,7 +105,10 @@ class RegistryServiceStub:
     expired or revoked already.
     """
     RecordStatement: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordStatementRequest, _registry_service_pb2.RecordStatementResponse]
-    """Records a public statement of the tenant, which narrows what is allowed. Roles: officer."""
+    """Records a public statement of the tenant, which narrows what is allowed. Roles: officer.
+
+    Errors: FIELD_REQUIRED where it excludes nothing; STATE_CONFLICT where 1,000 are on record.
+    """
     GetSubject: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetSubjectRequest, _registry_service_pb2.GetSubjectResponse]
     """Shows what is on record about one person. Roles: collector, officer, auditor.
 
@@ -114,8 +117,8 @@ class RegistryServiceStub:
     ActivatePack: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ActivatePackRequest, _registry_service_pb2.ActivatePackResponse]
     """Activates one version of a law pack or of house rules; decisions use it from this entry on. Roles: operator.
 
-    Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where a newer version is
-    active.
+    Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where this or a newer
+    version is active.
     """
     CheckPosture: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CheckPostureRequest, _registry_service_pb2.CheckPostureResponse]
     """Shows what notices, policy, packs and settings lack under each law that applies, before anybody is refused. Roles:
@@ -197,7 +200,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     expired or revoked already.
     """
     RecordStatement: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordStatementRequest, _registry_service_pb2.RecordStatementResponse]  # type: ignore[assignment]
-    """Records a public statement of the tenant, which narrows what is allowed. Roles: officer."""
+    """Records a public statement of the tenant, which narrows what is allowed. Roles: officer.
+
+    Errors: FIELD_REQUIRED where it excludes nothing; STATE_CONFLICT where 1,000 are on record.
+    """
     GetSubject: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetSubjectRequest, _registry_service_pb2.GetSubjectResponse]  # type: ignore[assignment]
     """Shows what is on record about one person. Roles: collector, officer, auditor.
 
@@ -206,8 +212,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ActivatePack: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ActivatePackRequest, _registry_service_pb2.ActivatePackResponse]  # type: ignore[assignment]
     """Activates one version of a law pack or of house rules; decisions use it from this entry on. Roles: operator.
 
-    Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where a newer version is
-    active.
+    Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where this or a newer
+    version is active.
     """
     CheckPosture: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CheckPostureRequest, _registry_service_pb2.CheckPostureResponse]  # type: ignore[assignment]
     """Shows what notices, policy, packs and settings lack under each law that applies, before anybody is refused. Roles:
@@ -364,7 +370,10 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.RecordStatementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.RecordStatementResponse, _abc.Awaitable[_registry_service_pb2.RecordStatementResponse]]:
-        """Records a public statement of the tenant, which narrows what is allowed. Roles: officer."""
+        """Records a public statement of the tenant, which narrows what is allowed. Roles: officer.
+
+        Errors: FIELD_REQUIRED where it excludes nothing; STATE_CONFLICT where 1,000 are on record.
+        """
 
     @_abc_1.abstractmethod
     def GetSubject(
@@ -385,8 +394,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.ActivatePackResponse, _abc.Awaitable[_registry_service_pb2.ActivatePackResponse]]:
         """Activates one version of a law pack or of house rules; decisions use it from this entry on. Roles: operator.
 
-        Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where a newer version is
-        active.
+        Errors: NOT_FOUND for a pack that neither ships nor is sent; PACK_INVALID; STATE_CONFLICT where this or a newer
+        version is active.
         """
 
     @_abc_1.abstractmethod

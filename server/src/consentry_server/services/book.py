@@ -17,6 +17,7 @@ from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.record import fold
 from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
+from consentry_server.core.record.house import Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from consentry_server.services.ports import KnownRequest
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact, Review)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consentry_server.core.ledger.entry import format_time, parse_time
 from consentry_server.core.record import terms
+from consentry_server.core.record.decisions import spelled_out
 from consentry_server.core.record.terms import Sequel
 from consentry_server.core.vocabulary import Outcome, ProcessingResult
 from consentry_server.services.reading import READ_AT_ONCE, Filter
@@ -242,7 +243,7 @@ class Sweep:
             match event.how:
                 case None if said.get("permit"):
                     self._row(key).permits += 1
-                    self._permits[event.at] = (key, said["time"], said["valid_seconds"])
+                    self._permits[event.at] = (key, said["time"], spelled_out(said)["valid_seconds"])
                 case Sequel.OPENING:
                     self._openings[event.decision].append(key)
                 case Sequel.REPORT if said["result"] != ProcessingResult.NOT_PERFORMED:
@@ -264,7 +265,7 @@ class Sweep:
         beyond = bool(said.get("without_permission"))
         if decision in self._permits and not beyond:
             return
-        asked = self._reader.entry(decision)[1]
+        asked = spelled_out(self._reader.entry(decision)[1])
         refused = beyond or all(face["outcome"] not in _ALLOWED for face in asked["faces"])
         if refused or not asked.get("permit"):
             row = self._row(key)
@@ -281,7 +282,7 @@ class Sweep:
         for done, (decision, keys) in enumerate(self._openings.items()):
             asked = self._permits.get(decision)
             if asked is None:  # from before the period
-                said = self._reader.entry(decision)[1]
+                said = spelled_out(self._reader.entry(decision)[1])
                 asked = (keys[0], said["time"], said["valid_seconds"])
             if self._is_due(*asked[1:]):
                 for key in keys:

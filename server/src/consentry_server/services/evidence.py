@@ -244,7 +244,7 @@ class Evidence:
 
 def _note_files(making: _Making, entry: Mapping[str, Any]) -> None:
     """Remember what an entry names by hash."""
-    for name, suffix in (("pack", "toml"), ("notice", "txt"), ("policy", "txt")):
+    for name, suffix in (("pack", "toml"), ("notice", "txt"), ("policy", "txt"), ("statement", "txt")):
         named = entry.get(name)
         digest = named.get("sha256", named.get("text_sha256")) if isinstance(named, dict) else None
         if isinstance(digest, str):

@@ -96,6 +96,10 @@ class Told:
                 policy = entry["policy"]
                 named = f"Retention policy {policy['policy_id']} version {policy['version']}"
                 self.papers.append([named, when, where, policy["text_sha256"]])
+            case "statement.recorded":
+                stated = entry["statement"]
+                named = f"Public statement {stated['statement_id']} of {stated['stated_at'][:10]}"
+                self.papers.append([named, when, where, stated["text_sha256"]])
 
     @property
     def total(self) -> int:

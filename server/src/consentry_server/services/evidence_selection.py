@@ -11,6 +11,7 @@ import orjson
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.record.decisions import spelled_out
 from consentry_server.core.record.fold import TENANT_KEY, notice_key
 
 if TYPE_CHECKING:
@@ -196,10 +197,11 @@ def related(store: LedgerStore, entry: Mapping[str, Any], person: str) -> Iterat
         person: Bases of other persons' faces are left out; empty takes all.
     """
     people = [each["subject_ref"] for each in entry.get("people", ())]
-    yield from entry.get("packs", ())
-    for face in entry.get("faces", ()) if entry["type"] == "decision" else ():
-        if not person or "person" not in face or people[face["person"]] == person:
-            yield from face.get("basis", ())
+    if entry["type"] == "decision":
+        yield from spelled_out(entry)["packs"]
+        for face in entry["faces"]:
+            if not person or "person" not in face or people[face["person"]] == person:
+                yield from face.get("basis", ())
     for name in ("decision_index", "cause", "previous"):
         if isinstance(entry.get(name), int):
             yield entry[name]
@@ -212,10 +214,10 @@ def related(store: LedgerStore, entry: Mapping[str, Any], person: str) -> Iterat
 
 
 def policies(store: LedgerStore) -> Iterator[int]:
-    """Indices of the entries that published the retention policy's versions and activated the packs now in force."""
+    """Indices of the entries of the retention policy's versions, the packs now in force and public statements."""
     record = store.fetch_record("tenant", TENANT_KEY)
     tenant = {} if record is None else orjson.loads(record)
-    for each in (*tenant.get("policies", ()), *tenant.get("packs", ())):
+    for each in (*tenant.get("policies", ()), *tenant.get("packs", ()), *tenant.get("statements", ())):
         yield each["index"]
 
 

@@ -13,6 +13,7 @@ from consentry_server.core.record import fold
 from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
+from consentry_server.core.record.house import Review
 from consentry_server.services.ledger import KINDS
 from consentry_server.services.ports_rebuild import CHAIN
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from consentry_server.core.ledger.tiles import FullTile
     from consentry_server.services.ports_rebuild import Shelf
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact, Review)
 
 HELD_RECORDS: Final = 10_000
 """About 60 MB where every person has a few releases."""
@@ -159,6 +160,8 @@ class LedgerFold:
                 named = [entry["policy"]["text_sha256"]]
                 if "guidelines_sha256" in entry:
                     named.append(entry["guidelines_sha256"])
+            case "statement.recorded":
+                named = [entry["statement"]["text_sha256"]]
             case "pack.activated":
                 named = [entry["pack"]["sha256"]]
             case _:

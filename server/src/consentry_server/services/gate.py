@@ -11,6 +11,7 @@ from consentry_server.core.law import decide
 from consentry_server.core.ledger.entry import format_time
 from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
 from consentry_server.core.record.facts import Face, OperationRequest, Photo
+from consentry_server.core.record.reviews import raised
 from consentry_server.core.vocabulary import (
     Outcome,
     ProcessingResult,
@@ -46,7 +47,27 @@ MAX_REMEMBERED = 8_192
 DECISION_PREFIX = "dec"
 DECISION_ID_CHARACTERS = 16
 """The index makes a decision's id unique; 80 random bits keep it from being guessed."""
+W = TypeVar("W", Visibility, Publisher, SourceKind)
 
+
+def _stricter(words: Sequence[W]) -> dict[tuple[W, W], W]:
+    """Of two words the stricter; what is unknown gives way to what is said."""
+    return {(one, other): max(one, other, key=words.index) for one in words for other in words}
+
+
+_VISIBILITY = _stricter(tuple(Visibility))
+"""In its order: unknown, then from public to a direct message."""
+_PUBLISHER = _stricter(tuple(Publisher))
+_SOURCE_KIND = _stricter(
+    (
+        SourceKind.UNKNOWN,
+        SourceKind.ON_DEVICE,
+        SourceKind.LIVE_CAPTURE,
+        SourceKind.UPLOADED,
+        SourceKind.DATASET,
+        SourceKind.SCRAPED,
+    )
+)
 
 _named: dict[tuple[int, Outcome], tuple[tuple[str, ...], tuple[Finding, ...]]] = {}
 
@@ -181,7 +202,7 @@ class Gate:
         # (1) the photo
         photo = _held_photo(book, asked.photo_id)
         request = asked.request if photo is None else _with_source(asked.request, photo)
-        photo_ref = photo.photo_ref if photo is not None else photo_ref
+        photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
         if request.artifact_id:
             request, faces = as_on_record(book, request), with_people(book, request, faces)
         # (2) the decision
@@ -225,6 +246,10 @@ class Gate:
             body["permit"] = True
         if late is not None:
             body |= {"occurred_at": format_time(late), "late": True}
+        if relied := [each for face in decision.faces for each in face.determination_ids]:
+            body["determinations"] = list(dict.fromkeys(relied))
+        if decision.outcome not in ALLOWED and (reviews := raised(request, on_record)):
+            body["reviews"] = reviews
         if evidence is not None:
             body["sealed"] = evidence.put(book)
         recorded = book.append("decision", caller.actor, body, references)
@@ -397,12 +422,12 @@ def _destroyed() -> ConsentryError:
 
 
 def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
-    """Fill what the caller left unsaid of the source with what the upload said, and add the photo's regions."""
+    """What the upload said of the source and what the caller says now, the stricter of each; the regions of both."""
     return replace(
         request,
-        visibility=photo.visibility if request.visibility is Visibility.UNKNOWN else request.visibility,
-        published_by=photo.published_by if request.published_by is Publisher.UNKNOWN else request.published_by,
-        source_kind=photo.source_kind if request.source_kind is SourceKind.UNKNOWN else request.source_kind,
+        visibility=_VISIBILITY[request.visibility, photo.visibility],
+        published_by=_PUBLISHER[request.published_by, photo.published_by],
+        source_kind=_SOURCE_KIND[request.source_kind, photo.source_kind],
         captured_at=request.captured_at or photo.captured_at,
         regions=request.regions | photo.regions,
         new_york_city_establishment=_either(request.new_york_city_establishment, photo.new_york_city_establishment),

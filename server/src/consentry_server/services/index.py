@@ -8,7 +8,7 @@ asks meanwhile is told how far the index reaches and looks at the entries behind
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 import structlog
@@ -21,7 +21,7 @@ from consentry_server.core.record.terms import sequel_of, terms_of
 from consentry_server.services.ledger import tile_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from consentry_server.core.record.terms import Groups
     from consentry_server.services.ports import LedgerStore
@@ -72,6 +72,22 @@ class IndexStore(Protocol):
 
     def close(self) -> None:
         """Release every file."""
+
+
+class FullStretch(NamedTuple):
+    """A stretch that no longer grows and is not kept yet.
+
+    Args:
+        number: Its number.
+        end: The index behind its last entry.
+        generation: Which beginning of the index it belongs to.
+        packing: Its blobs in order, and None between steps of less than a millisecond.
+    """
+
+    number: int
+    end: int
+    generation: int
+    packing: Iterator[bytes | None]
 
 
 class LedgerIndex:
@@ -152,11 +168,8 @@ class LedgerIndex:
                 break
         return taken
 
-    def seal(self, rest: Callable[[], None]) -> bool:
-        """Pack and keep the oldest full stretch, if there is one. Only the thread that fills the index calls this.
-
-        Args:
-            rest: Called between steps of less than a millisecond.
+    def seal(self) -> bool:
+        """Pack and keep the oldest full stretch, if there is one. Only who fills the index calls this.
 
         Returns:
             Whether one was kept.
@@ -164,23 +177,37 @@ class LedgerIndex:
         Raises:
             ConsentryError: ``STORAGE_FULL`` or ``STORAGE_FAILED``: it stays in memory.
         """
-        with self._lock:
-            full, generation, number = self._in_memory[0], self._generation, self._packed
-        if not full.full:
+        full = self.oldest_full()
+        if full is None:
             return False
-        blobs: list[bytes] = []
-        for step in pack(full, self._ledger):
-            if step is not None:
-                blobs.append(step)
-            rest()
+        self.keep(full, [blob for blob in full.packing if blob is not None])
+        return True
+
+    def oldest_full(self) -> FullStretch | None:
+        """The oldest full stretch that is still in memory, to be packed step by step."""
+        with self._lock:
+            oldest = self._in_memory[0]
+            if not oldest.full:
+                return None
+            return FullStretch(self._packed, oldest.end, self._generation, pack(oldest, self._ledger))
+
+    def keep(self, full: FullStretch, blobs: Sequence[bytes]) -> None:
+        """Keep a packed stretch, unless the index was begun anew meanwhile.
+
+        Args:
+            full: What was packed.
+            blobs: Its blobs, in order.
+
+        Raises:
+            ConsentryError: ``STORAGE_FULL`` or ``STORAGE_FAILED``: it stays in memory.
+        """
         root = self._root(full.end)
         with self._lock:
-            if generation != self._generation:  # it was begun anew meanwhile
-                return True
-            self._kept.write(number, blobs, self._ledger, root)
+            if full.generation != self._generation:
+                return
+            self._kept.write(full.number, blobs, self._ledger, root)
             self._packed += 1
             self._in_memory = self._in_memory[1:] or [Postings(full.end, self._stretch)]
-        return True
 
     def find(self, wanted: Groups, first: int, until: int, count: int) -> tuple[list[int], int]:
         """Find entries that may meet each group of words, in order.

@@ -20,6 +20,7 @@ from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.codec import from_body, to_plain
 from consentry_server.core.record.facts import Destruction, Identifier, Notice, Photo, Subject, Tenant
 from consentry_server.core.record.fold import TENANT_KEY
+from consentry_server.core.record.house import Review
 from consentry_server.services.ports import Batch, Head
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from consentry_server.services.book import Book
     from consentry_server.services.ports import KnownRequest, LedgerStore
 
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact, Review)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -45,6 +46,7 @@ KINDS: dict[type[Any], str] = {
     Identifier: "identifier",
     Destruction: "destruction",
     Artifact: "artifact",
+    Review: "review",
 }
 
 

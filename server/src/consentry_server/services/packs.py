@@ -23,7 +23,7 @@ class Packs:
     """
 
     def __init__(self, packs: Sequence[Pack], document: Callable[[str], bytes | None]) -> None:
-        self._by_hash = {pack.sha256: pack for pack in packs}
+        self._by_hash = {(pack.sha256, pack.own): pack for pack in packs}
         self._document = document
         self._last: tuple[tuple[ActivePack, ...], tuple[Pack, ...]] = ((), ())
 
@@ -42,7 +42,7 @@ class Packs:
         known, compiled = self._last
         if known is active:
             return compiled
-        compiled = tuple(self._by_hash.get(pack.sha256) or self._kept(pack) for pack in active)
+        compiled = tuple(self._by_hash.get((pack.sha256, pack.own)) or self._kept(pack) for pack in active)
         self._last = (active, compiled)
         return compiled
 
@@ -50,13 +50,41 @@ class Packs:
         """A pack that this build no longer carries, from the bytes that were kept with its activation."""
         data = self._document(active.sha256)
         try:
-            pack = load_pack(data, name=f"{active.pack_id} {active.version}") if data is not None else None
+            name = f"{active.pack_id} {active.version}"
+            pack = load_pack(data, name=name, own=active.own) if data is not None else None
         except ConsentryError as error:  # a vocabulary that this build does not know
             raise _lacking(active) from error
         if pack is None or pack.sha256 != active.sha256:
             raise _lacking(active)
-        self._by_hash[pack.sha256] = pack
+        self.hold(pack)
         return pack
+
+    def hold(self, pack: Pack) -> None:
+        """Keep a pack that was compiled elsewhere: whether it decides is for the ledger to say."""
+        self._by_hash[pack.sha256, pack.own] = pack
+
+    def start(self, active: tuple[ActivePack, ...]) -> None:
+        """Refuse to decide with other packs than the ledger's.
+
+        Every active pack has to be here, and none of this build's may be another one under the same name.
+
+        Args:
+            active: What the ledger says is active.
+
+        Raises:
+            ConsentryError: ``CONFIGURATION_INVALID`` names the pack.
+        """
+        versions = {(held.pack_id, held.version): held for held in active if not held.own}
+        for pack in self.all():
+            held = versions.get((pack.id, pack.version))
+            if held is not None and not pack.own and held.sha256 != pack.sha256:
+                raise ConsentryError(
+                    Reason.CONFIGURATION_INVALID,
+                    f"this build's law pack {pack.id} {pack.version} has other bytes (SHA-256 {pack.sha256[:16]}…) than"
+                    f" the active one of entry {held.index} ({held.sha256[:16]}…): run the build that activated it, or"
+                    " one in which what changed has a version of its own",
+                )
+        self.compiled(active)
 
     def all(self) -> tuple[Pack, ...]:
         """Every pack this process has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -63,6 +63,22 @@ class DeterminationDraft:
     subject_id: str = ""
     decided_at: datetime | None = None
     key: RequestKey | None = None
+    recipient_id: str = ""
+
+
+class Answerable(Protocol):
+    """A review that a determination may answer."""
+
+    @property
+    def review_id(self) -> str:
+        """Which one."""
+
+    def require_open(self, book: Book) -> None:
+        """Refuse the determination where the review waits for none.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND``, ``STATE_CONFLICT``, ``FIELD_INVALID``.
+        """
 
 
 class Registry:
@@ -192,14 +208,21 @@ class Registry:
             caller, subject_id, "employment.ended", {}, DestructionTrigger.EMPLOYMENT_ENDED, occurred_at, key
         )
 
-    async def determine(self, caller: Caller, draft: DeterminationDraft) -> tuple[Determination, Answer]:
+    async def determine(
+        self, caller: Caller, draft: DeterminationDraft, review: Answerable | None = None
+    ) -> tuple[Determination, Answer]:
         """Record a determination. It allows nothing before a second officer has approved it.
+
+        Args:
+            caller: The officer.
+            draft: What was determined.
+            review: The review that it answers, where it answers one.
 
         Returns:
             The determination, awaiting approval, and its entry.
 
         Raises:
-            ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``.
+            ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``, or what ``review`` refuses.
         """
         _check_determination(draft)
         reference = await self._people.reference(draft.subject_id) if draft.subject_id else ""
@@ -211,6 +234,8 @@ class Registry:
                     raise ConsentryError(
                         Reason.FIELD_INVALID, "expire_time is in the past", field="determination.expire_time"
                     )
+                if review is not None:
+                    review.require_open(book)
                 made = Determination(
                     determination_id=new_id("det", book.random),
                     index=-1,
@@ -223,6 +248,8 @@ class Registry:
                     subject_ref=reference,
                     expires_at=draft.expires_at,
                     decided_by=caller.actor,
+                    recipient_id=draft.recipient_id,
+                    review_id="" if review is None else review.review_id,
                 )
                 stated = to_plain(made)
                 del stated["index"], stated["time"]
@@ -261,15 +288,37 @@ class Registry:
                     raise ConsentryError(
                         Reason.STATE_CONFLICT, "this determination is approved", field="approves_determination_id"
                     )
-                if made.expires_at <= book.now:
-                    raise ConsentryError(
-                        Reason.STATE_CONFLICT, "this determination is expired", field="approves_determination_id"
-                    )
+                _require_running(book, made, "approves_determination_id")
                 body = {"determination_id": determination_id, "approved_by": caller.actor}
                 return book.append("determination.approved", caller.actor, body)
 
             answer = once(book, key, act)
             return _determination(book, determination_id), answer
+
+        return await self._sequencer.submit(command)
+
+    async def revoke(
+        self, caller: Caller, determination_id: str, key: RequestKey | None
+    ) -> tuple[Determination, Answer]:
+        """Revoke a determination, approved or not: from this entry on it allows nothing. One officer is enough.
+
+        Raises:
+            ConsentryError: ``NOT_FOUND``; ``STATE_CONFLICT``: revoked already, or expired.
+        """
+
+        def command(book: Book) -> tuple[Determination, Answer]:
+            field = "revokes_determination_id"
+
+            def act() -> Recorded:
+                made = _determination(book, determination_id, field)
+                _require_running(book, made, field)
+                people = [made.subject_ref] if made.subject_ref else []
+                return book.append(
+                    "determination.revoked", caller.actor, {"determination_id": determination_id}, people
+                )
+
+            answer = once(book, key, act)
+            return _determination(book, determination_id, field), answer
 
         return await self._sequencer.submit(command)
 
@@ -367,11 +416,22 @@ def _check_determination(draft: DeterminationDraft) -> None:
     optional_slug(draft.algorithm_id, "determination.algorithm_id")
 
 
-def _determination(book: Book, determination_id: str) -> Determination:
+def _determination(book: Book, determination_id: str, field: str = "approves_determination_id") -> Determination:
     for made in book.tenant.determinations:
         if made.determination_id == determination_id:
             return made
-    raise ConsentryError(Reason.NOT_FOUND, "no such determination", field="approves_determination_id")
+    raise ConsentryError(Reason.NOT_FOUND, "no such determination", field=field)
+
+
+def _require_running(book: Book, made: Determination, field: str) -> None:
+    if made.revoked_index >= 0:
+        raise ConsentryError(
+            Reason.STATE_CONFLICT,
+            f"this determination is revoked (entry {made.revoked_index}): record a new one",
+            field=field,
+        )
+    if made.expires_at <= book.now:
+        raise ConsentryError(Reason.STATE_CONFLICT, "this determination is expired", field=field)
 
 
 def _occurred(book: Book, claimed: datetime | None) -> dict[str, str]:

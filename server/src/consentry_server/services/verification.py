@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from consentry_server.core.errors import ConsentryError, Reason
@@ -169,7 +171,7 @@ class Verification:
             return
         pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(self._source,))
         try:
-            with _interrupts_held():
+            with _interrupts_held(), _without_main():
                 results = pool.map(_scan, work)  # starts the processes
             for result in results:
                 if isinstance(result, _Failure):
@@ -205,6 +207,20 @@ def _scan(span: Span) -> SpanScan | _Failure:
         return scan_span(span, _reader.read)
     except SourceError as error:
         return _Failure(error.message)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes start that do not import the program they come from: that would take longer than much of the work.
+
+    Source: https://docs.python.org/3/library/multiprocessing.html#the-spawn-and-forkserver-start-methods
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

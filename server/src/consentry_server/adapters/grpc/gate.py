@@ -1,4 +1,4 @@
-"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing."""
+"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing, and the queue of reviews."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_gate, write
+from consentry_server.adapters.grpc import (
+    read,
+    read_consent,
+    read_gate,
+    read_house,
+    write,
+    write_house,
+    write_record,
+)
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.adapters.grpc.status import fault
 from consentry_server.core.errors import ConsentryError
@@ -80,6 +88,42 @@ class GateServicer(Servicer):
         processed = read_gate.processing(request, caller, self._clock())
         answer = await tenant.gate.record_processing(caller, processed)
         return pb.RecordProcessingResponse(entry=write.entry(ledger, answer.recorded))
+
+    async def ListReviews(self, request: pb.ListReviewsRequest, _context: Any) -> pb.ListReviewsResponse:  # noqa: N802 - the RPC's name
+        """List what waits for a person."""
+        caller, tenant, _ledger = self._call()
+        page, wanted = read_house.list_reviews(request, caller)
+        found = await tenant.reviews.listed(wanted, self._clock())
+        shown = found[: page.size]
+        return pb.ListReviewsResponse(
+            reviews=[write_house.review(each) for each in shown],
+            next_page_token=page.token(read_house.position(shown[-1])) if len(found) > page.size else "",
+        )
+
+    async def ResolveReview(self, request: pb.ResolveReviewRequest, _context: Any) -> pb.ResolveReviewResponse:  # noqa: N802 - the RPC's name
+        """Resolve a review by a determination or a refusal."""
+        caller, tenant, ledger = self._call()
+        review_id = read.record_id(request.review_id, "review_id")
+        match request.WhichOneof("resolution"):
+            case "determination":
+                draft = read_consent.determination(request, caller, self._clock(), "ResolveReview")
+                shown, made, answer = await tenant.reviews.resolve(caller, review_id, draft)
+                return pb.ResolveReviewResponse(
+                    review=write_house.review(shown),
+                    determination=write_record.determination(
+                        ledger, made, answer.recorded, self._clock(), draft.decided_at
+                    ),
+                    entry=write.entry(ledger, answer.recorded),
+                )
+            case "refusal_reason":
+                key = read.key(caller, "ResolveReview", request)
+                reason = read_house.refusal_reason(request)
+                shown, answer = await tenant.reviews.refuse(caller, review_id, reason, key)
+                return pb.ResolveReviewResponse(
+                    review=write_house.review(shown), entry=write.entry(ledger, answer.recorded)
+                )
+            case _:
+                raise read.required("determination", "or a refusal_reason")
 
     async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
         """Decide, and answer in some form."""

@@ -24,7 +24,7 @@ from consentry_server.services.releases import Claims, DeliveryDraft, ReleaseDra
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from consentry.v1 import consent_pb2, registry_service_pb2, subject_pb2
+    from consentry.v1 import consent_pb2, gate_service_pb2, registry_service_pb2, subject_pb2
 
 MAX_RECIPIENTS: Final = 64
 MAX_SCOPES: Final = 4
@@ -169,27 +169,28 @@ def release(request: registry_service_pb2.RecordReleaseRequest, caller: Caller, 
 
 
 def determination(
-    request: registry_service_pb2.RecordDeterminationRequest, caller: Caller, now: datetime
+    request: registry_service_pb2.RecordDeterminationRequest | gate_service_pb2.ResolveReviewRequest,
+    caller: Caller,
+    now: datetime,
+    method: str = "RecordDetermination",
 ) -> DeterminationDraft:
     """Read a determination.
 
     Args:
-        request: As it came; its action is a determination.
+        request: As it came; its action, or resolution, is a determination.
         caller: The officer.
         now: The time, UTC.
+        method: The RPC's name.
 
     Returns:
         The determination.
 
     Raises:
-        ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``, ``VALUE_UNKNOWN``, ``TOO_LARGE``, ``NOT_BUILT``.
+        ConsentryError: ``FIELD_REQUIRED``, ``FIELD_INVALID``, ``VALUE_UNKNOWN``, ``TOO_LARGE``.
     """
-    key = read.key(caller, "RecordDetermination", request)
+    key = read.key(caller, method, request)
     made = request.determination
     kind = words.DETERMINATION_KIND.read(made.kind, "determination.kind")
-    if made.recipient_id:
-        require_slug(made.recipient_id, "determination.recipient_id")
-        raise read.not_built("determination.recipient_id", "a determination cannot be bound to one recipient yet")
     contract_id = optional_slug(made.contract_id, "determination.contract_id")
     if kind in CONTRACT_NEEDED and not contract_id:
         raise read.required("determination.contract_id", "the contract or order that it rests on")
@@ -216,6 +217,7 @@ def determination(
         expires_at=read.needed_time(made, "expire_time", "determination.expire_time"),
         words=said,
         key=key,
+        recipient_id=optional_slug(made.recipient_id, "determination.recipient_id"),
     )
 
 

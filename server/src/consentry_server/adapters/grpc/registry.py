@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import registry_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_consent, read_notices, words, write, write_person, write_record
+from consentry_server.adapters.grpc import (
+    read,
+    read_consent,
+    read_house,
+    read_notices,
+    words,
+    write,
+    write_house,
+    write_person,
+    write_record,
+)
 from consentry_server.adapters.grpc.paging import read_page, token_invalid
 from consentry_server.adapters.grpc.receipt_text import receipt_text
 from consentry_server.adapters.grpc.servicer import Servicer
@@ -201,7 +211,7 @@ class RegistryServicer(Servicer):
     async def RecordDetermination(  # noqa: N802 - the RPC's name
         self, request: pb.RecordDeterminationRequest, _context: Any
     ) -> pb.RecordDeterminationResponse:
-        """Record a determination, or approve another officer's."""
+        """Record a determination, approve another officer's, or revoke one."""
         caller, tenant, ledger = self._call()
         match request.WhichOneof("action"):
             case "determination":
@@ -211,8 +221,12 @@ class RegistryServicer(Servicer):
                 key = read.key(caller, "RecordDetermination", request)
                 approved = read.record_id(request.approves_determination_id, "approves_determination_id")
                 held, answer = await tenant.registry.approve(caller, approved, key)
-            case "revokes_determination_id" | "enforcement" as action:
-                raise read.not_built(action, "let the determination expire; every operation is enforced")
+            case "revokes_determination_id":
+                key = read.key(caller, "RecordDetermination", request)
+                revoked = read.record_id(request.revokes_determination_id, "revokes_determination_id")
+                held, answer = await tenant.registry.revoke(caller, revoked, key)
+            case "enforcement" as action:
+                raise read.not_built(action, "every operation is enforced")
             case _:
                 raise read.required("determination", "or another action")
         recorded, entry = (await tenant.registry.entries([held.index]))[held.index]
@@ -221,6 +235,22 @@ class RegistryServicer(Servicer):
             determination=write_record.determination(ledger, held, recorded, self._clock(), decided),
             entry=write.entry(ledger, answer.recorded),
         )
+
+    async def RecordStatement(self, request: pb.RecordStatementRequest, _context: Any) -> pb.RecordStatementResponse:  # noqa: N802 - the RPC's name
+        """Record a public statement, which narrows what is allowed."""
+        caller, tenant, ledger = self._call()
+        draft = read_house.statement(request, caller, self._clock())
+        statement, answer = await tenant.statements.record(caller, draft)
+        return pb.RecordStatementResponse(
+            statement=write_house.recorded_statement(ledger, request.statement, statement, answer.recorded)
+        )
+
+    async def ActivatePack(self, request: pb.ActivatePackRequest, _context: Any) -> pb.ActivatePackResponse:  # noqa: N802 - the RPC's name
+        """Activate one version of a law pack or of the tenant's own rules."""
+        caller, tenant, ledger = self._call()
+        draft = read_house.activate_pack(request, caller)
+        pack, active, answer = await tenant.activation.activate(caller, draft)
+        return pb.ActivatePackResponse(pack=write_house.pack(pack, active), entry=write.entry(ledger, answer.recorded))
 
     async def GetSubject(self, request: pb.GetSubjectRequest, _context: Any) -> pb.GetSubjectResponse:  # noqa: N802 - the RPC's name
         """Show what is on record about one person."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from consentry_server.services.activation import Activation
     from consentry_server.services.anchors import Anchors
     from consentry_server.services.audit import Audit
     from consentry_server.services.checkpoints import Checkpoints
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from consentry_server.services.registry import Registry
     from consentry_server.services.releases import Releases
     from consentry_server.services.retention import Retention
+    from consentry_server.services.reviews import Reviews
     from consentry_server.services.rotation import Rotation
     from consentry_server.services.sequencer import Sequencer
+    from consentry_server.services.statements import Statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,6 @@ class Tenant:
     anchors: Anchors
     derived: Derived
     ends: Ends
+    activation: Activation
+    reviews: Reviews
+    statements: Statements

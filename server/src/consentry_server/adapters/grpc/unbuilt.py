@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "/consentry.v1.GateService/ListReviews": "read the reasons of the recorded decision",
-        "/consentry.v1.GateService/ResolveReview": "record the answer with RegistryService.RecordDetermination",
         "/consentry.v1.GateService/WatchRevocations": "ask Check again when the permit expires",
         "/consentry.v1.RetentionService/WatchDestructionOrders": "read GetDestructionCertificate",
         "/consentry.v1.RightsService/EraseSubject": "withdraw the releases with RegistryService.WithdrawRelease",

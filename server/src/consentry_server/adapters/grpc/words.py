@@ -18,6 +18,7 @@ from consentry.v1 import (
     notice_pb2,
     registry_service_pb2,
     retention_policy_pb2,
+    review_pb2,
     subject_pb2,
     vocabulary_pb2,
 )
@@ -163,3 +164,4 @@ CLAIM_KIND: Final = Table(subject_pb2.ClaimKind, _names(subject_pb2.ClaimKind))
 SIGNATURE_ALGORITHM: Final = Table(consent_pb2.SignatureAlgorithm, _names(consent_pb2.SignatureAlgorithm))
 DETERMINATION_STATE: Final = Table(determination_pb2.DeterminationState, _names(determination_pb2.DeterminationState))
 PURPOSE_END: Final = Table(registry_service_pb2.PurposeEnd, _names(registry_service_pb2.PurposeEnd))
+REVIEW_STATE: Final = Table(review_pb2.ReviewState, _names(review_pb2.ReviewState))

@@ -219,7 +219,7 @@ def _built(findings: tuple[Finding, ...], packs: tuple[ActivePack, ...]) -> _Bui
     key = (id(packs), *map(id, findings))
     held = _reasons.get(key)
     if held is None:
-        reasons = [_reason(finding) for finding in sorted(findings, key=_strictness)]
+        reasons = [reason(finding) for finding in sorted(findings, key=_strictness)]
         held = _Built(
             findings,
             packs,
@@ -240,7 +240,8 @@ def _set_time(written: Timestamp, time: datetime) -> None:
     written.nanos = since.microseconds * 1_000
 
 
-def _reason(finding: Finding) -> decision_pb2.Reason:
+def reason(finding: Finding) -> decision_pb2.Reason:
+    """Write one finding."""
     return decision_pb2.Reason(
         code=finding.code,
         rule_id=finding.rule_id,

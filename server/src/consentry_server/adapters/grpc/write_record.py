@@ -146,7 +146,9 @@ def determination(
         decided_at: When it was decided, as its officer claims.
     """
     state = determination_pb2.DETERMINATION_STATE_AWAITING_APPROVAL
-    if held.expires_at <= now:
+    if held.revoked_index >= 0:
+        state = determination_pb2.DETERMINATION_STATE_REVOKED
+    elif held.expires_at <= now:
         state = determination_pb2.DETERMINATION_STATE_EXPIRED
     elif held.active:
         state = determination_pb2.DETERMINATION_STATE_ACTIVE
@@ -158,6 +160,7 @@ def determination(
         algorithm_id=held.algorithm_id,
         algorithm_version=held.algorithm_version,
         subject_ref=held.subject_ref,
+        recipient_id=held.recipient_id,
         decide_time=write.optional_timestamp(decided_at),
         expire_time=write.timestamp(held.expires_at),
         state=state,

@@ -5,6 +5,7 @@
 3. The answers are looked up: what they mean was worked out by ``judge`` when they were first given.
 4. Where that permits, the dates are counted and the basis is named.
 5. Whatever fails while it is evaluated denies.
+6. What the tenant's public statements and refusals exclude is denied, whatever the packs say.
 
 Pure: the same arguments give the same answer, years later.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from consentry_server.core.law.judge import UNANSWERABLE, Answers, failed, unique
 from consentry_server.core.law.lookup import lookup_of
 from consentry_server.core.law.model import Decision, FaceDecision, Finding, Obligation, ObligationKind
+from consentry_server.core.law.narrowing import narrow
 from consentry_server.core.law.requirements import match_determination
 from consentry_server.core.law.situation import Moment, Situation, chains_of
 from consentry_server.core.record.facts import Face
@@ -245,6 +247,11 @@ def decide(
         except Exception:  # noqa: BLE001 - (5) a face that fails denies itself alone
             answer = _fail(index)
         answers.append(answer)
+    if tenant.statements or tenant.refusals:  # (6)
+        try:
+            answers = narrow(request, tenant, answers)
+        except Exception:  # noqa: BLE001 - (5) what cannot be narrowed is not permitted
+            answers = [_fail(index) for index in range(len(faces))]
     return _together(answers)
 
 

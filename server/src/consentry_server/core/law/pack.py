@@ -97,6 +97,8 @@ class Pack:
     """The times at which the pack or a part of it comes into force or goes out of it."""
     rows: tuple[Pack, ...] = ()
     """The sheets of a pack that is a table of jurisdictions; see ``jurisdictions``."""
+    own: bool = False
+    """Whether it holds a tenant's own rules, which can only restrict; see ``own``."""
     _about: dict[tuple[Operation, DataCategory], Parts] = field(default_factory=dict, repr=False)
     """Filled on first use: the same parts for the same key, so that it is no state."""
 
@@ -121,7 +123,7 @@ class Pack:
 def _parse(data: bytes, name: str) -> Table:
     try:
         return Table(tomllib.loads(data.decode("utf-8")), file=name, where="file")
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are the usual ones
         raise ConsentryError(
             Reason.PACK_INVALID,
             f"{name}: file: not readable as TOML: {error}",
@@ -232,12 +234,13 @@ _SORTS: Final = {"scope": True, "rule": True, "exemption": False, "obligation": 
 """The sorts of parts, and whether a pack needs at least one."""
 
 
-def load(data: bytes, *, name: str) -> Pack:
+def load(data: bytes, *, name: str, own: bool = False) -> Pack:
     """Read one pack strictly and compile it.
 
     Args:
         data: The file's bytes.
         name: The file's name, for messages.
+        own: Whether it holds a tenant's own rules; ``own.check`` says what those may be.
 
     Returns:
         The pack, ready for ``decide``.
@@ -265,6 +268,7 @@ def load(data: bytes, *, name: str) -> Pack:
         source=header.text("source"),
         evaluated_as_of=evaluated,
         cases=(),
+        own=own,
         **_where_and_when(_Span(frozenset(), starts, ends)),
         **_compiled((), Parts((), (), (), ()), frozenset()),
     )
@@ -292,8 +296,8 @@ def load(data: bytes, *, name: str) -> Pack:
     for row in rows:
         head = Head(pack_id, row.grade or grade, row.source or whole.source, row.effective_from)
         span = _Span(frozenset({row.region}), row.effective_from, row.effective_to)
-        own = {sort: parts_of(row, each, models) for sort, each in tables.items()}
-        sheets.append(_sheet(whole, span, head, file, own, known))
+        meant = {sort: parts_of(row, each, models) for sort, each in tables.items()}
+        sheets.append(_sheet(whole, span, head, file, meant, known))
     return replace(
         whole,
         regions=regions,

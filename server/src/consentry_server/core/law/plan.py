@@ -146,6 +146,7 @@ def choose(
     1. Every pack of a law is asked that applies in one of the regions; where not even the configured set names a
        region, every pack is asked.
     2. A region for which no law pack answers is *uncovered*; house packs are told so, and are asked in any case.
+       A tenant's own pack restricts and never answers.
 
     Args:
         laws: The law packs.
@@ -170,7 +171,7 @@ def choose(
         if pack.runs(now):
             choice = _choose(pack, told, now)
             chosen.append(choice)
-            answered = answered or choice.status is not Status.SILENT
+            answered = answered or (choice.status is not Status.SILENT and not pack.own)
     return tuple(chosen), answered
 
 

@@ -221,6 +221,7 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
     2. Its operations and purposes name the request's; an empty list means every one for entity-wide kinds only.
     3. Where it names a person, this is that person, and it is known how the caller knows; some uses need one named.
     4. Where it names an algorithm, the request's algorithm and version are exactly those; some uses need one named.
+    5. Where it names a recipient, the data goes to that one.
     """
     request = s.request
     of_kind = _of_kinds(s.moment.tenant.determinations).get(sought.kind)
@@ -243,6 +244,8 @@ def match_determination(s: Situation, sought: Sought) -> Determination | None:
             or not found.algorithm_version
             or (found.algorithm_id, found.algorithm_version) != (request.algorithm_id, request.algorithm_version)
         ):
+            continue
+        if found.recipient_id and found.recipient_id != request.recipient_id:  # (5)
             continue
         return found
     return None

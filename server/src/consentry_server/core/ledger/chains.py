@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -93,7 +93,7 @@ class Links:
         step = int.from_bytes(sha256(secret).digest()[:8], "little") | 1
         texts = "\n".join(references).encode().split(b"\n") if references else []
         persons = array("Q")
-        persons.frombytes(b"".join([sha256(secret + text).digest()[:8] for text in texts]))
+        persons.frombytes(b"".join([blake2s(secret + text, digest_size=8).digest() for text in texts]))
         tokens = [(person + seq * step) & _MASK for person, seq in zip(persons, seqs, strict=True)]
         if not all(references):
             tokens = [token if text else _UNREADABLE for token, text in zip(tokens, texts, strict=True)]

@@ -101,7 +101,7 @@ def _is_within_profile(values: Sequence[Any]) -> bool:
     dicts: Sequence[Any] = values
     lists: Sequence[Any] = ()
     for _ in range(canonical.MAX_DEPTH):
-        if not all(map(canonical.keys_allowed, set(map(tuple, dicts)))):
+        if not canonical.keys_allowed(tuple(sorted(set(chain.from_iterable(dicts))))):
             return False
         row = [value for value in chain.from_iterable(map(dict.values, dicts)) if type(value) not in _PLAIN]
         row += [value for value in chain.from_iterable(lists) if type(value) not in _PLAIN]

@@ -1,10 +1,14 @@
-"""A decision as an entry: enough to understand it, to look at its basis again, and to decide it again years later."""
+"""A decision as an entry: enough to understand it, to look at its basis again, and to decide it again years later.
+
+What goes without saying is left out, so that an entry stays short: see :func:`spelled_out`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consentry_server.core.ledger.canonical import fragment
@@ -20,8 +24,11 @@ if TYPE_CHECKING:
     import orjson
 
 
+USUAL_SECONDS = 60
+"""How long an answer holds where its entry does not say."""
 REMEMBERED_REQUESTS = 4_096
 """Services ask with the same few facts over and over."""
+_SHORTER_IN_FULL = 2
 
 
 class FaceOnRecord(NamedTuple):
@@ -69,7 +76,7 @@ def decision_body(
     outcome: Outcome,
     faces: Sequence[FaceOnRecord],
     people: Sequence[str],
-    packs: Sequence[int],
+    packs: tuple[int, ...],
     engine: str,
     valid_seconds: int,
     photo_id: str,
@@ -100,11 +107,12 @@ def decision_body(
         "rules": rules,
         "request": _request_body(request),
         "outcome": str(outcome),
-        "faces": [_face_body(face, people, rules) for face in faces],
-        "packs": list(packs),
+        "faces": [_face_body(face, outcome, people, rules) for face in faces],
+        "packs": _runs(packs),
         "engine": engine,
-        "valid_seconds": valid_seconds,
     }
+    if valid_seconds != USUAL_SECONDS:
+        body["valid_seconds"] = valid_seconds
     if photo_id:
         body["photo_id"] = photo_id
     if photo_ref:
@@ -112,6 +120,25 @@ def decision_body(
     if previous_index >= 0:
         body["previous"] = previous_index
     return body
+
+
+def spelled_out(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``decision`` entry with what it leaves out: as if it were recorded at length.
+
+    1. A face without ``outcome`` has the decision's; one without ``rules`` has all of the decision's.
+    2. ``[7, 26]`` among the ``packs`` stands for 7, 8 and so on to 26.
+    3. Without ``valid_seconds`` the answer holds for :data:`USUAL_SECONDS`.
+
+    Args:
+        entry: The decoded entry.
+    """
+    every = list(range(len(entry["rules"])))
+    return {
+        "valid_seconds": USUAL_SECONDS,
+        **entry,
+        "faces": [{"outcome": entry["outcome"], "rules": every, **face} for face in entry["faces"]],
+        "packs": [index for run in entry["packs"] for index in _run(run)],
+    }
 
 
 def read_decision(entry: Mapping[str, Any]) -> RecordedDecision:
@@ -123,6 +150,7 @@ def read_decision(entry: Mapping[str, Any]) -> RecordedDecision:
     Returns:
         What was asked and answered.
     """
+    entry = spelled_out(entry)
     people = [person["subject_ref"] for person in entry.get("people", ())]
     time = parse_time(entry["time"])
     return RecordedDecision(
@@ -156,8 +184,29 @@ def _read_request(body: Mapping[str, Any]) -> OperationRequest:
     return from_plain(OperationRequest, {**body, "algorithm_id": algorithm_id, "algorithm_version": algorithm_version})
 
 
-def _face_body(face: FaceOnRecord, people: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
-    body: dict[str, Any] = {"outcome": str(face.outcome)}
+@lru_cache(64)
+def _runs(indices: tuple[int, ...]) -> tuple[int | list[int], ...]:
+    """Ascending indices, with the first and last alone of three or more in a row."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and runs[-1][-1] + 1 == index:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    short: list[int | list[int]] = []
+    for run in runs:
+        short += [[run[0], run[-1]]] if len(run) > _SHORTER_IN_FULL else run
+    return tuple(short)
+
+
+def _run(index: int | list[int]) -> Sequence[int]:
+    return (index,) if isinstance(index, int) else range(index[0], index[1] + 1)
+
+
+def _face_body(face: FaceOnRecord, overall: Outcome, people: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if face.outcome is not overall:
+        body["outcome"] = str(face.outcome)
     if face.subject_ref:
         body["person"] = people.index(face.subject_ref)
     if face.known_by is not KnownBy.UNKNOWN:
@@ -168,7 +217,7 @@ def _face_body(face: FaceOnRecord, people: Sequence[str], rules: Sequence[str]) 
         body["age_band"] = str(face.age_band)
     if face.box is not None:
         body["box"] = [face.box.x, face.box.y, face.box.width, face.box.height]
-    if face.rules:
+    if len(face.rules) != len(rules) or any(map(ne, face.rules, rules)):
         body["rules"] = [rules.index(rule) for rule in face.rules]
     if face.basis:
         body["basis"] = list(face.basis)
@@ -183,6 +232,6 @@ def _read_face(face: Mapping[str, Any], people: Sequence[str], rules: Sequence[s
         regions=frozenset(face.get("regions", ())),
         age_band=AgeBand(face.get("age_band", "UNKNOWN")),
         box=Box(*face["box"]) if "box" in face else None,
-        rules=tuple(rules[place] for place in face.get("rules", ())),
+        rules=tuple(rules[place] for place in face["rules"]),
         basis=tuple(face.get("basis", ())),
     )

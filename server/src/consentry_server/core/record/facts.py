@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from consentry_server.core.record.artifacts import ArtifactState, MadeInto
+from consentry_server.core.record.house import Refusal, Statement  # noqa: TC001 - as above
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -406,11 +407,17 @@ class Determination:
     approved_by: str = ""
     """The second officer's actor name; empty until approved."""
     approved_index: int = -1
+    recipient_id: str = ""
+    """Empty where it is not about one recipient."""
+    revoked_index: int = -1
+    """The entry by which an officer revoked it; tightening needs one."""
+    review_id: str = ""
+    """The review that it answers, where it answers one."""
 
     @property
     def active(self) -> bool:
-        """Whether a second officer has approved it (loosening needs two)."""
-        return bool(self.approved_by) and self.approved_by != self.decided_by
+        """Whether a second officer has approved it (loosening needs two) and nobody has revoked it."""
+        return bool(self.approved_by) and self.approved_by != self.decided_by and self.revoked_index < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +428,8 @@ class ActivePack:
     version: int
     sha256: str
     index: int
+    own: bool = False
+    """Whether it holds the tenant's own rules, which can only restrict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +459,10 @@ class Tenant:
     """Every rotation of the ledger's key, in order."""
     settings_index: int = -1
     """The entry that last stated the tenant's settings."""
+    statements: tuple[Statement, ...] = ()
+    """Every public statement; each narrows from its entry on."""
+    refusals: tuple[Refusal, ...] = ()
+    """Questions that officers answered with no."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
 

@@ -32,7 +32,9 @@ from consentry_server.core.record.facts import (
     Tenant,
     Withdrawal,
 )
+from consentry_server.core.record.house import Refusal, Review, Statement
 from consentry_server.core.record.majority import aged, note_claims
+from consentry_server.core.record.reviews import questions
 from consentry_server.core.vocabulary import (
     EMPLOYMENT_PURPOSES,
     DestructionStage,
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-Record = Tenant | Notice | Subject | Photo | Identifier | Destruction | Artifact
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact)
+Record = Tenant | Notice | Subject | Photo | Identifier | Destruction | Artifact | Review
+T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction, Artifact, Review)
 
 TENANT_KEY = "tenant"
 
@@ -74,7 +76,12 @@ def apply(records: Records, entry: Mapping[str, Any]) -> None:
         records: What is known so far; changed in place.
         entry: A decoded entry with its ``index``, ``time`` and ``type``. A type that changes no fact is passed over.
     """
-    handler = _HANDLERS.get(entry["type"])
+    kind = entry["type"]
+    if kind == "decision":  # most entries are: the few that a review counts are told apart first
+        if "reviews" in entry or "determinations" in entry:
+            _review_counted(records, entry, _Stamp(entry["index"], parse_time(entry["time"])))
+        return
+    handler = _HANDLERS.get(kind)
     if handler is not None:
         handler(records, entry, _Stamp(entry["index"], parse_time(entry["time"])))
 
@@ -130,7 +137,7 @@ def _settings_changed(records: Records, entry: Mapping[str, Any], stamp: _Stamp)
 def _pack_activated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
     tenant = _tenant(records)
     pack = from_plain(ActivePack, _recorded(entry, "pack", stamp))
-    kept = tuple(active for active in tenant.packs if active.pack_id != pack.pack_id)
+    kept = tuple(active for active in tenant.packs if (active.pack_id, active.own) != (pack.pack_id, pack.own))
     records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack)))
 
 
@@ -155,6 +162,10 @@ def _determination_recorded(records: Records, entry: Mapping[str, Any], stamp: _
     tenant = _tenant(records)
     made = from_plain(Determination, _recorded(entry, "determination", stamp, time=entry["time"]))
     records.put(Tenant, TENANT_KEY, replace(tenant, determinations=(*tenant.determinations, made)))
+    review = records.get(Review, made.review_id) if made.review_id else None
+    if review is not None:
+        answered = replace(review, determination_id=made.determination_id, allowed_since=0)
+        records.put(Review, review.review_id, answered)
 
 
 def _determination_approved(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -172,6 +183,44 @@ def _determination_approved(records: Records, entry: Mapping[str, Any], stamp: _
             ),
         ),
     )
+
+
+def _determination_revoked(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    tenant = _tenant(records)
+    determinations = tuple(
+        replace(made, revoked_index=stamp.index) if made.determination_id == entry["determination_id"] else made
+        for made in tenant.determinations
+    )
+    records.put(Tenant, TENANT_KEY, replace(tenant, determinations=determinations))
+
+
+def _statement_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    tenant = _tenant(records)
+    statement = from_plain(Statement, _recorded(entry, "statement", stamp, time=entry["time"]))
+    records.put(Tenant, TENANT_KEY, replace(tenant, statements=(*tenant.statements, statement)))
+
+
+def _review_refused(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    tenant = _tenant(records)
+    refusal = from_plain(Refusal, _recorded(entry, "refusal", stamp, time=entry["time"]))
+    records.put(Tenant, TENANT_KEY, replace(tenant, refusals=(*tenant.refusals, refusal)))
+    review = records.get(Review, refusal.review_id)
+    if review is not None:
+        records.put(Review, review.review_id, replace(review, refused_index=stamp.index))
+
+
+def _review_counted(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    """A decision raises questions, or rests on determinations that answered some."""
+    if "reviews" in entry:
+        for asked in questions(entry, stamp.time):
+            review = records.get(Review, asked.review_id) or asked
+            records.put(Review, review.review_id, replace(review, count=review.count + 1))
+    relied = frozenset(entry.get("determinations", ()))
+    answered = [made.review_id for made in _tenant(records).determinations if made.determination_id in relied]
+    for review_id in dict.fromkeys(filter(None, answered)):
+        held = records.get(Review, review_id)
+        if held is not None and held.determination_id in relied:
+            records.put(Review, review_id, replace(held, allowed_since=held.allowed_since + 1))
 
 
 def _claims(records: Records, subject: Subject, entry: Mapping[str, Any], stamp: _Stamp) -> Subject:
@@ -398,6 +447,9 @@ _HANDLERS: dict[str, Callable[[Records, Mapping[str, Any], _Stamp], None]] = {
     "notice.published": _notice_published,
     "determination.recorded": _determination_recorded,
     "determination.approved": _determination_approved,
+    "determination.revoked": _determination_revoked,
+    "statement.recorded": _statement_recorded,
+    "review.refused": _review_refused,
     "notice.delivered": _notice_delivered,
     "release.recorded": _release_recorded,
     "release.withdrawn": _release_withdrawn,

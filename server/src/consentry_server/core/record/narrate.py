@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from consentry_server.core.record.decisions import spelled_out
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -45,7 +47,7 @@ def _who(entry: Mapping[str, Any]) -> str:
 
 
 def _decision(entry: Mapping[str, Any]) -> str:
-    request, outcomes = entry["request"], [face["outcome"] for face in entry["faces"]]
+    request, outcomes = entry["request"], [face["outcome"] for face in spelled_out(entry)["faces"]]
     what = f"{_word(request['operation'])} ({_word(request['category'])}) for {_word(request['purpose'])}"
     codes = [rule.partition(":") for rule in entry["rules"]]
     reasons = ", ".join(f"{code.lower().replace('_', ' ')} ({rule})" for rule, _, code in codes if code)
@@ -164,6 +166,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "destruction.requested": _destruction,
     "determination.approved": lambda entry: f"{_who(entry)} approved a determination, which now counts.",
     "determination.recorded": _determination,
+    "determination.revoked": lambda entry: f"{_who(entry)} revoked a determination, which allows nothing any more.",
     "employment.ended": lambda entry: f"{_who(entry)} recorded that the person's employment ended.",
     "identifier.opened": lambda entry: f"{_who(entry)} opened the identifier {entry['identifier_id']} under a permit.",
     "identifier.refused": _refused,
@@ -185,6 +188,11 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",
     "release.recorded": _release,
     "release.withdrawn": _withdrawn,
+    "review.refused": lambda entry: f"{_who(entry)} refused what the review {entry['refusal']['review_id']} asks.",
     "settings.changed": lambda _entry: "The settings that the law asks about changed.",
+    "statement.recorded": lambda entry: (
+        f"{_who(entry)} recorded a public statement about {_words(entry['statement']['operations'])}."
+        " It narrows what is allowed."
+    ),
     "system.started": lambda entry: f"The system started, build {entry['engine']}.",
 }

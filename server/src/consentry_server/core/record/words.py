@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.ledger.entry import parse_time
-from consentry_server.core.record import words_ends, words_system
+from consentry_server.core.record import words_ends, words_house, words_system
+from consentry_server.core.record.decisions import spelled_out
 from consentry_server.core.record.phrases import MAX_NAMED, article, entries, listed, moment, span, who, word, words
 from consentry_server.core.vocabulary import Outcome
 
@@ -112,6 +113,7 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, Citation]) -> Iterable[
 
 
 def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+    entry = spelled_out(entry)
     request = entry["request"]
     outcome = Outcome(entry["outcome"])
     what = f"to {word(request['operation'])} (data: {word(request['category'])}; purpose: {word(request['purpose'])})"
@@ -133,6 +135,10 @@ def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"The answer held for {entry['valid_seconds']} seconds."
         + (" A permit was given with it." if entry.get("permit") else " No permit stands in it.")
     )
+    if "determinations" in entry:
+        said.append(f"What was allowed rests on {listed(entry['determinations'])}.")
+    if "reviews" in entry:
+        said.append(f"It waits for a person in the review {listed(entry['reviews'])}.")
     if entry.get("previous", -1) >= 0:
         said.append(f"It takes the place of the decision in entry {entry['previous']}: facts had changed.")
     said.append(f"Decided by version {entry['engine']} with the law packs of entries {listed(entry['packs'])}.")
@@ -360,7 +366,11 @@ def _determination(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
             f" ({word(made['kind'])}) about {words(made['operations']) or 'every operation'} for"
             f" {words(made['purposes']) or 'every purpose'}{algorithm}, until {moment(made['expires_at'])}."
         ),
-        "It allows nothing before a second officer approves it.",
+        (
+            (f"It is about the recipient {made['recipient_id']} alone. " if "recipient_id" in made else "")
+            + (f"It answers the review {made['review_id']}. " if "review_id" in made else "")
+            + "It allows nothing before a second officer approves it."
+        ),
     ]
 
 
@@ -369,6 +379,15 @@ def _approved(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
         (
             f"{who(entry['approved_by'])} approved the determination {entry['determination_id']}:"
             " it is in effect from this entry on."
+        )
+    ]
+
+
+def _revoked(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+    return "determination revoked", [
+        (
+            f"{who(entry['actor'])} revoked the determination {entry['determination_id']}:"
+            " it allows nothing from this entry on."
         )
     ]
 
@@ -440,6 +459,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "destruction.requested": _destruction_requested,
     "determination.approved": _approved,
     "determination.recorded": _determination,
+    "determination.revoked": _revoked,
     "employment.ended": _employment_ended,
     "identifier.opened": _identifier_opened,
     "identifier.refused": _identifier_refused,
@@ -461,6 +481,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "purpose.unnecessary": words_ends.purpose_unnecessary,
     "release.recorded": _release_recorded,
     "release.withdrawn": _release_withdrawn,
+    "review.refused": words_house.review_refused,
     "settings.changed": words_system.settings_changed,
+    "statement.recorded": words_house.statement_recorded,
     "system.started": words_system.system_started,
 }

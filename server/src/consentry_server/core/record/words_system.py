@@ -37,10 +37,12 @@ def _settings(tenant: Mapping[str, Any]) -> list[str]:
 def pack_activated(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The law that decides from here on."""
     pack = entry["pack"]
-    return f"law pack {pack['pack_id']} version {pack['version']} in force", [
+    sort = "organisation's own pack" if pack.get("own") else "law pack"
+    return f"{sort} {pack['pack_id']} version {pack['version']} in force", [
         (
-            f"Version {pack['version']} of the law pack {pack['pack_id']} decides from this entry on. Its bytes are"
+            f"Version {pack['version']} of the {sort} {pack['pack_id']} decides from this entry on. Its bytes are"
             f" kept under the SHA-256 that begins with {pack['sha256'][:16]}."
+            + (" It can only restrict what the law allows." if pack.get("own") else "")
         )
     ]
 
