@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from consentry import inputs
 from consentry._fill import fill, photo_reference, values_of
 from consentry.errors import ConsentryError, Unavailable, from_item
 from consentry.results import read_check, read_opened_identifier, read_stored_identifier
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from consentry import inputs
     from consentry.config import Config
     from consentry.results import Decision, OpenedIdentifier, StoredIdentifier
     from consentry.v1 import identifier_pb2, ledger_pb2, notice_pb2
-    from consentry.vocabulary import ProcessingResult, Purpose
+    from consentry.vocabulary import Operation, ProcessingResult, Purpose
 
 T = TypeVar("T")
 
@@ -351,6 +351,25 @@ def approve_determination(
         registry_service_pb2.RecordDeterminationRequest(),
         request_id=request_id or new_request_id(),
         approves_determination_id=determination_id,
+    )
+    return Call("RegistryService", "RecordDetermination", request, same)
+
+
+def switch_enforcement(
+    operation: Operation, *, enforced: bool, effective_time: datetime, request_id: str = ""
+) -> Call[registry_service_pb2.RecordDeterminationResponse]:
+    """Switch an operation between enforcing and observing, as an officer.
+
+    Enforcing takes one officer. Observing has no effect until another officer approves the ``enforcement_id`` that
+    comes back, with `approve_determination`; its answers say ``observed_only`` and carry no permit.
+
+    Raises:
+        InvalidRequest: it would count for the past.
+    """
+    request = fill(
+        registry_service_pb2.RecordDeterminationRequest(),
+        request_id=request_id or new_request_id(),
+        enforcement=inputs.EnforcementChange(operation=operation, enforced=enforced, effective_time=effective_time),
     )
     return Call("RegistryService", "RecordDetermination", request, same)
 

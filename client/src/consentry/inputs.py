@@ -305,3 +305,12 @@ class Determination:
     subject_id: str = ""
     recipient_id: str = ""
     contract_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementChange:
+    """Whether an operation is enforced or only observed, and from when."""
+
+    operation: Operation
+    enforced: bool
+    effective_time: datetime

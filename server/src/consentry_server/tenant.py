@@ -40,6 +40,7 @@ from consentry_server.services.anchors import Anchors
 from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.coverage import Coverage
+from consentry_server.services.enforcement import Enforcement
 from consentry_server.services.evidence import Evidence, EvidenceSettings
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
@@ -336,6 +337,7 @@ class RunningTenant:
             people=people,
             sequencer=sequencer,
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
+            enforcement=Enforcement(sequencer=sequencer),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:

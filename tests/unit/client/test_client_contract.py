@@ -52,6 +52,7 @@ SET_BY_SERVER = {
     "Delivery": {"delivery_id", "record_time", "entry"},
     "Release": {"release_id", "state", "record_time", "withdraw_time", "entry"},
     "Identifier": {"identifier_id", "subject_ref", "purpose", "create_time", "destroy_by_time"},
+    "EnforcementChange": {"enforcement_id", "state", "recorded_by", "approved_by", "entry"},
     "Determination": {"determination_id", "subject_ref", "state", "recorded_by", "approved_by", "entry"},
 }
 

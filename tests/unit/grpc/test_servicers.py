@@ -233,15 +233,12 @@ async def test_a_determination_needs_two_officers(servicers: Servicers) -> None:
     assert approved.determination.state == determination_pb2.DETERMINATION_STATE_ACTIVE
     assert approved.determination.entry == made.determination.entry
     assert approved.entry.index == made.entry.index + 1
-    for other in ("revokes_determination_id", "enforcement"):
-        request = registry_service_pb2.RecordDeterminationRequest(request_id=other)
-        if other == "enforcement":
-            request.enforcement.enforced = True
-        else:
-            request.revokes_determination_id = made.determination.determination_id
-        with pytest.raises(ConsentryError) as raised:
-            await servicers.registry.RecordDetermination(request, None)
-        assert (raised.value.reason, raised.value.field) == (Reason.NOT_BUILT, other)
+    request = registry_service_pb2.RecordDeterminationRequest(
+        request_id="r-1", revokes_determination_id=made.determination.determination_id
+    )
+    with pytest.raises(ConsentryError) as raised:
+        await servicers.registry.RecordDetermination(request, None)
+    assert (raised.value.reason, raised.value.field) == (Reason.NOT_BUILT, "revokes_determination_id")
 
 
 async def test_ends_of_purposes_and_employments(servicers: Servicers) -> None:

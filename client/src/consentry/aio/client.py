@@ -126,6 +126,7 @@ class Client(BaseClient):
     record_purpose_satisfied = _method(_calls.record_purpose_satisfied)
     record_determination = _method(_calls.record_determination)
     approve_determination = _method(_calls.approve_determination)
+    switch_enforcement = _method(_calls.switch_enforcement)
     get_subject = _method(_calls.get_subject)
 
     store_identifier = _method(_calls.store_identifier)

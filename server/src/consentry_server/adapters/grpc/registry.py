@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import registry_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_consent, read_notices, words, write, write_record
+from consentry_server.adapters.grpc import (
+    enforcement,
+    read,
+    read_consent,
+    read_notices,
+    words,
+    write,
+    write_record,
+)
 from consentry_server.adapters.grpc.paging import read_page, token_invalid
 from consentry_server.adapters.grpc.receipt_text import receipt_text
 from consentry_server.adapters.grpc.servicer import Servicer
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 
     from consentry_server.adapters.grpc.tenants import Tenant
     from consentry_server.core.record import facts
+    from consentry_server.services.context import Answer
 
 MAX_REASON: Final = 2_000
 PHOTO_STAYS: Final = (
@@ -163,6 +172,14 @@ class RegistryServicer(Servicer):
         """Record a determination, or approve another officer's."""
         caller, tenant, ledger = self._call()
         match request.WhichOneof("action"):
+            case "enforcement":
+                switched, made = await tenant.enforcement.switch(caller, enforcement.draft(request, caller))
+                return await _switched(tenant, ledger, switched, made)
+            case "approves_determination_id" if enforcement.is_switch(request.approves_determination_id):
+                key = read.key(caller, "RecordDetermination", request)
+                named = read.record_id(request.approves_determination_id, "approves_determination_id")
+                switched, made = await tenant.enforcement.approve(caller, named, key)
+                return await _switched(tenant, ledger, switched, made)
             case "determination":
                 draft = read_consent.determination(request, caller, self._clock())
                 held, answer = await tenant.registry.determine(caller, draft)
@@ -170,8 +187,8 @@ class RegistryServicer(Servicer):
                 key = read.key(caller, "RecordDetermination", request)
                 approved = read.record_id(request.approves_determination_id, "approves_determination_id")
                 held, answer = await tenant.registry.approve(caller, approved, key)
-            case "revokes_determination_id" | "enforcement" as action:
-                raise read.not_built(action, "let the determination expire; every operation is enforced")
+            case "revokes_determination_id" as action:
+                raise read.not_built(action, "let the determination expire")
             case _:
                 raise read.required("determination", "or another action")
         recorded, entry = (await tenant.registry.entries([held.index]))[held.index]
@@ -193,6 +210,17 @@ class RegistryServicer(Servicer):
         return pb.GetSubjectResponse(
             subject=write_record.subject(ledger, subject, destructions, entries, ends, self._clock())
         )
+
+
+async def _switched(
+    tenant: Tenant, ledger: str, held: facts.EnforcementSwitch | None, answer: Answer
+) -> pb.RecordDeterminationResponse:
+    """A switch as it stands now; without it where one to enforcing has overtaken it since."""
+    written = pb.RecordDeterminationResponse(entry=write.entry(ledger, answer.recorded))
+    if held is not None:
+        recorded, _ = (await tenant.registry.entries([held.index]))[held.index]
+        written.enforcement.CopyFrom(enforcement.change(ledger, held, recorded))
+    return written
 
 
 def _place(position: str) -> tuple[str, int]:

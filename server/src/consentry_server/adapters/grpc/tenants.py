@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from consentry_server.services.audit import Audit
     from consentry_server.services.checkpoints import Checkpoints
     from consentry_server.services.coverage import Coverage
+    from consentry_server.services.enforcement import Enforcement
     from consentry_server.services.evidence import Evidence
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
@@ -42,3 +43,4 @@ class Tenant:
     sequencer: Sequencer
     rotation: Rotation
     anchors: Anchors
+    enforcement: Enforcement

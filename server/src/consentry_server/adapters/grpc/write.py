@@ -138,6 +138,7 @@ def recorded_decision(ledger: str, recorded: Recorded, held: RecordedDecision) -
         check_time=timestamp(held.time),
         expire_time=timestamp(held.expires_at),
         engine_version=held.engine,
+        observed_only=held.observed_only,
     )
 
 
@@ -191,6 +192,8 @@ def _write_decision(written: decision_pb2.Decision, ledger: str, checked: Checke
     entry_written.ledger, entry_written.index, entry_written.leaf_hash = ledger, recorded.index, recorded.leaf_hash
     _set_time(written.check_time, recorded.time)
     _set_time(written.expire_time, checked.expires_at)
+    if checked.observed_only:
+        written.observed_only = True
     if checked.previous_decision_id:
         written.previous_decision_id = checked.previous_decision_id
 
@@ -216,7 +219,7 @@ def _built(findings: tuple[Finding, ...], packs: tuple[ActivePack, ...]) -> _Bui
     key = (id(packs), *map(id, findings))
     held = _reasons.get(key)
     if held is None:
-        reasons = [_reason(finding) for finding in sorted(findings, key=_strictness)]
+        reasons = [reason(finding) for finding in sorted(findings, key=_strictness)]
         held = _Built(
             findings,
             packs,
@@ -237,7 +240,8 @@ def _set_time(written: Timestamp, time: datetime) -> None:
     written.nanos = since.microseconds * 1_000
 
 
-def _reason(finding: Finding) -> decision_pb2.Reason:
+def reason(finding: Finding) -> decision_pb2.Reason:
+    """Write one finding."""
     return decision_pb2.Reason(
         code=finding.code,
         rule_id=finding.rule_id,

@@ -143,6 +143,16 @@ def _determination(entry: Mapping[str, Any]) -> str:
     return f"{_who(entry)} recorded a determination ({kind}); it awaits a second officer."
 
 
+def _enforcement(entry: Mapping[str, Any]) -> str:
+    made = entry["enforcement"]
+    how = "enforced" if made["enforced"] else "only observed, once a second officer approves it"
+    return f"{_who(entry)} switched {_word(made['operation'])} to be {how}, from {made['effective_time']}."
+
+
+def _posture(entry: Mapping[str, Any]) -> str:
+    return f"{_who(entry)} had the registry looked at: {entry['total']} thing(s) are lacking."
+
+
 _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "decision": _decision,
     "destruction.completed": _destroyed,
@@ -150,6 +160,8 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "determination.approved": lambda entry: f"{_who(entry)} approved a determination, which now counts.",
     "determination.recorded": _determination,
     "employment.ended": lambda entry: f"{_who(entry)} recorded that the person's employment ended.",
+    "enforcement.approved": lambda entry: f"{_who(entry)} approved that an operation is only observed.",
+    "enforcement.changed": _enforcement,
     "identifier.opened": lambda entry: f"{_who(entry)} opened the identifier {entry['identifier_id']} under a permit.",
     "identifier.refused": _refused,
     "identifier.stored": _identifier_stored,
@@ -162,6 +174,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "photo.refused": _refused,
     "photo.stored": _photo_stored,
     "policy.published": _policy,
+    "posture.checked": _posture,
     "processing.reported": _reported,
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",
     "release.recorded": _release,
