@@ -164,6 +164,25 @@ def record_processing(
     return Call("GateService", "RecordProcessing", request, same)
 
 
+def simulate(checks: Sequence[inputs.Check], *, times: Sequence[int] = ()) -> Call[gate_service_pb2.SimulateResponse]:
+    """Rehearse up to 1,000 planned operations, as an officer or operator: counts, no record, nobody named.
+
+    Args:
+        checks: the operations; the photo may be left out.
+        times: how many of each are planned; none: one of each.
+
+    Returns:
+        Counts by outcome and by reason. A failure's ``correlation_id`` is its position in ``checks``, from 0.
+    """
+    request = gate_service_pb2.SimulateRequest(
+        operations=[
+            gate_service_pb2.PlannedOperation(correlation_id=str(number), check=check_request(check), times=count)
+            for number, (check, count) in enumerate(zip(checks, times or [1] * len(checks), strict=True))
+        ]
+    )
+    return Call("GateService", "Simulate", request, same)
+
+
 def check_request(check: inputs.Check) -> gate_service_pb2.CheckRequest:
     """Make the contract's message of one check, with a new request id where it names none."""
     values = values_of(check)
@@ -372,6 +391,22 @@ def switch_enforcement(
         enforcement=inputs.EnforcementChange(operation=operation, enforced=enforced, effective_time=effective_time),
     )
     return Call("RegistryService", "RecordDetermination", request, same)
+
+
+def check_posture(
+    regions: Sequence[str] = (), *, persist: bool = False, request_id: str = ""
+) -> Call[registry_service_pb2.CheckPostureResponse]:
+    """Show what notices, policy, packs and settings lack under each law, strictest first; no region: all known ones.
+
+    With ``persist`` the result is kept in the ledger.
+    """
+    request = fill(
+        registry_service_pb2.CheckPostureRequest(),
+        regions=regions,
+        persist=persist,
+        request_id=(request_id or new_request_id()) if persist else "",
+    )
+    return Call("RegistryService", "CheckPosture", request, same)
 
 
 def get_subject(subject_id: str = "", *, subject_ref: str = "") -> Call[registry_service_pb2.GetSubjectResponse]:

@@ -109,6 +109,7 @@ class Client(BaseClient):
     check = _method(_calls.check)
     check_batch = _method(_calls.check_batch)
     record_processing = _method(_calls.record_processing)
+    simulate = _method(_calls.simulate)
 
     publish_notice = _method(_calls.publish_notice)
     list_notices = _listing(_calls.list_notices)
@@ -121,6 +122,7 @@ class Client(BaseClient):
     record_determination = _method(_calls.record_determination)
     approve_determination = _method(_calls.approve_determination)
     switch_enforcement = _method(_calls.switch_enforcement)
+    check_posture = _method(_calls.check_posture)
     get_subject = _method(_calls.get_subject)
 
     store_identifier = _method(_calls.store_identifier)

@@ -9,7 +9,7 @@ import json
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -53,7 +53,9 @@ from consentry_server.services.notices import Notices
 from consentry_server.services.packs import Packs
 from consentry_server.services.people import People
 from consentry_server.services.photos import PhotoLimits, Photos
+from consentry_server.services.posture import Postures, PostureSettings
 from consentry_server.services.registry import Registry
+from consentry_server.services.rehearsal import Rehearsal
 from consentry_server.services.releases import Releases
 from consentry_server.services.retention import Retention
 from consentry_server.services.rotation import Rotation, settle
@@ -302,6 +304,7 @@ class RunningTenant:
             unrecoverable_after=timedelta(days=settings.keys.epoch_days + settings.keys.grace_days),
         )
         audit = Audit(store=store, index=index, issuer=issuer, checkpoints=checkpoints)
+        anchors = self._anchors(store, checkpoints, audit)
         limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
         return Tenant(
             gate=gate,
@@ -325,7 +328,7 @@ class RunningTenant:
             ),
             retention=retention,
             audit=audit,
-            anchors=self._anchors(store, checkpoints, audit),
+            anchors=anchors,
             coverage=Coverage(
                 reader=audit.reader,
                 index=index,
@@ -338,6 +341,19 @@ class RunningTenant:
             sequencer=sequencer,
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
             enforcement=Enforcement(sequencer=sequencer),
+            postures=Postures(
+                sequencer=sequencer,
+                store=store,
+                packs=packs,
+                settings=posture_settings(settings),
+                anchored=partial(_anchored, anchors),
+            ),
+            rehearsal=Rehearsal(
+                sequencer=sequencer,
+                people=people,
+                packs=packs,
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+            ),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
@@ -470,6 +486,23 @@ def bundled_packs() -> tuple[tuple[Pack, bytes], ...]:
     folder = resources.files("consentry_server.core.law") / "packs"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
     return tuple((load_pack(data, name=entry.name), data) for entry in files for data in (entry.read_bytes(),))
+
+
+def posture_settings(settings: Settings) -> PostureSettings:
+    """What settings say that posture looks at."""
+    processors = settings.tenancy.processors
+    return PostureSettings(
+        permit_seconds=settings.gate.permit_seconds,
+        unknown_regions=frozenset(settings.gate.unknown_regions),
+        processors=None if processors is None else frozenset(processors),
+        bundled=tuple(pack for pack, _data in bundled_packs()),
+    )
+
+
+async def _anchored(anchors: Anchors) -> str:
+    """What is wrong with the ledger's anchors; empty where nothing is."""
+    state = await anchors.state()
+    return "" if state.anchored else state.sentence
 
 
 def _flags_of(known: TenantFacts) -> TenantFacts:

@@ -7,10 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_gate, write
+from consentry_server.adapters.grpc import posture, read, read_gate, write
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.adapters.grpc.status import fault
 from consentry_server.core.errors import ConsentryError
+from consentry_server.services.rehearsal import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -80,6 +81,13 @@ class GateServicer(Servicer):
         processed = read_gate.processing(request, caller, self._clock())
         answer = await tenant.gate.record_processing(caller, processed)
         return pb.RecordProcessingResponse(entry=write.entry(ledger, answer.recorded))
+
+    async def Simulate(self, request: pb.SimulateRequest, _context: Any) -> pb.SimulateResponse:  # noqa: N802 - the RPC's name
+        """Decide planned operations and count the answers; nothing is recorded."""
+        tally = Tally()
+        operations = posture.planned(request, self._clock(), tally)
+        time, packs = await self._call().tenant.rehearsal.simulate(operations, tally)
+        return posture.simulated(tally, [each.correlation_id for each in request.operations], time, packs)
 
     async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
         """Decide, and answer in some form."""

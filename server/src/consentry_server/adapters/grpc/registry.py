@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from consentry.v1 import registry_service_pb2 as pb
 from consentry_server.adapters.grpc import (
     enforcement,
+    posture,
     read,
     read_consent,
     read_notices,
@@ -210,6 +211,12 @@ class RegistryServicer(Servicer):
         return pb.GetSubjectResponse(
             subject=write_record.subject(ledger, subject, destructions, entries, ends, self._clock())
         )
+
+    async def CheckPosture(self, request: pb.CheckPostureRequest, _context: Any) -> pb.CheckPostureResponse:  # noqa: N802 - the RPC's name
+        """Show what notices, policy, packs and settings lack."""
+        caller, tenant, ledger = self._call()
+        regions, key = posture.posture_request(request, caller)
+        return posture.posture(ledger, await tenant.postures.check(caller, regions, persist=request.persist, key=key))
 
 
 async def _switched(

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from consentry_server.services.notices import Notices
     from consentry_server.services.people import People
     from consentry_server.services.photos import Photos
+    from consentry_server.services.posture import Postures
     from consentry_server.services.registry import Registry
+    from consentry_server.services.rehearsal import Rehearsal
     from consentry_server.services.releases import Releases
     from consentry_server.services.retention import Retention
     from consentry_server.services.rotation import Rotation
@@ -44,3 +46,5 @@ class Tenant:
     rotation: Rotation
     anchors: Anchors
     enforcement: Enforcement
+    postures: Postures
+    rehearsal: Rehearsal
