@@ -3,7 +3,7 @@
 Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the command line is wrong; 3 a setting is wrong;
 4 it exists already, or does not exist; 5 the ledger or stored data is damaged or contradicts what was published:
 follow the recovery procedure before anything else; 6 a ledger could not be verified, which says nothing about it (see
-``cli_verify.py``); 130 interrupted.
+``cli_verify.py``); 7 something is lacking for which people would be refused (see ``cli_posture.py``); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_evidence, cli_read, cli_tiles, config, logs
+from consentry_server import (
+    cli_anchors,
+    cli_audit,
+    cli_evidence,
+    cli_posture,
+    cli_read,
+    cli_simulate,
+    cli_tiles,
+    config,
+    logs,
+)
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -60,6 +70,8 @@ cli_audit.app.add_typer(cli_read.app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 app.command("evidence")(cli_evidence.export_evidence)
+app.command("posture")(cli_posture.posture)
+app.command("simulate")(cli_simulate.simulate)
 _messages = Console(stderr=True, highlight=False)
 
 State = Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)]
