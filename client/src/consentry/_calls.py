@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+REPORT_DEADLINES = 12
+"""A report may take as long as so many other calls: a minute by default."""
+
 Service = Literal["GateService", "RegistryService", "VaultService", "RetentionService", "AuditService"]
 
 
@@ -46,9 +49,13 @@ class Kind(enum.Enum):
 
     CHECK = enum.auto()
     UNARY = enum.auto()
+    REPORT = enum.auto()
+    """Looks at the whole registry, or at many operations."""
 
     def seconds(self, config: Config) -> float:
         """Return the deadline of such a call."""
+        if self is Kind.REPORT:
+            return REPORT_DEADLINES * config.unary_deadline_seconds
         return config.check_deadline_seconds if self is Kind.CHECK else config.unary_deadline_seconds
 
 
@@ -180,7 +187,7 @@ def simulate(checks: Sequence[inputs.Check], *, times: Sequence[int] = ()) -> Ca
             for number, (check, count) in enumerate(zip(checks, times or [1] * len(checks), strict=True))
         ]
     )
-    return Call("GateService", "Simulate", request, same)
+    return Call("GateService", "Simulate", request, same, Kind.REPORT)
 
 
 def check_request(check: inputs.Check) -> gate_service_pb2.CheckRequest:
@@ -406,7 +413,7 @@ def check_posture(
         persist=persist,
         request_id=(request_id or new_request_id()) if persist else "",
     )
-    return Call("RegistryService", "CheckPosture", request, same)
+    return Call("RegistryService", "CheckPosture", request, same, Kind.REPORT)
 
 
 def get_subject(subject_id: str = "", *, subject_ref: str = "") -> Call[registry_service_pb2.GetSubjectResponse]:

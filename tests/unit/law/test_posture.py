@@ -310,3 +310,12 @@ def test_an_operation_that_is_only_observed_is_told() -> None:
     switch = EnforcementSwitch("enf_1", 9, Operation.ENROLL, False, NOW - days(1), "officer/a", "officer/b")
     observed = make_tenant(enforcement=(switch,))
     assert by_hand(observed) == {("ALLOW", "OPERATION_OBSERVED", "operation ENROLL")}
+
+
+def test_a_rule_that_wants_one_purpose_released_is_looked_at_whatever_other_purposes_a_notice_names() -> None:
+    """Training asks for a release that names training; tagging, which comes before it, has none."""
+    both = frozenset({Purpose.MODEL_TRAINING, Purpose.TAGGING, Purpose.ADVERTISING})
+    found = lacks(make_tenant(make_notice(purposes=both, categories=frozenset({DataCategory.PHOTO}), term=None)))
+    alone = frozenset({Purpose.MODEL_TRAINING})
+    only = lacks(make_tenant(make_notice(purposes=alone, categories=frozenset({DataCategory.PHOTO}), term=None)))
+    assert {lack.finding for lack in only} <= {lack.finding for lack in found}

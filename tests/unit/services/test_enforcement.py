@@ -14,7 +14,7 @@ from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.permit import Permit
 from consentry_server.core.vocabulary import Operation, Outcome, Purpose
 from consentry_server.services.context import Caller, RequestKey
-from consentry_server.services.enforcement import SwitchDraft
+from consentry_server.services.enforcement import MAX_WAITING, SwitchDraft
 from tests.support.clocks import Clock
 from tests.support.stack import OFFICER, PROCESSOR, SECOND_OFFICER, Stack, face, start
 
@@ -114,6 +114,17 @@ async def test_enforcing_overtakes_an_observing_switch_that_waits(stack: Stack) 
     with pytest.raises(ConsentryError) as raised:
         await stack.tenant.enforcement.approve(SECOND_OFFICER, waiting, None)
     assert raised.value.reason is Reason.NOT_FOUND
+
+
+async def test_switches_that_wait_are_bounded_and_cleared_by_enforcing(stack: Stack) -> None:
+    for number in range(MAX_WAITING + 1):
+        await switch(stack, enforced=bool(number % 2), after=HOUR)
+    for enforced in (False, True):
+        with pytest.raises(ConsentryError) as raised:
+            await switch(stack, enforced=enforced, after=HOUR)
+        assert raised.value.reason is Reason.STATE_CONFLICT
+    await switch(stack, enforced=True)
+    await switch(stack, enforced=False)
 
 
 async def test_a_repeated_request_gets_no_permit_from_before_the_switch(stack: Stack) -> None:

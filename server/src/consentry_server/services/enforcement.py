@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "enf"
 MAX_WAITING = 16
-"""Switches of one operation that are on record beside the one in effect."""
+"""Most switches of one operation that are on record beside the one in effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Enforcement:
                         field="enforcement.effective_time",
                     )
                 held = sum(each.operation is draft.operation for each in book.tenant.enforcement)
-                if held > MAX_WAITING and not draft.enforced:
+                if held > MAX_WAITING and not (draft.enforced and draft.effective_time <= book.now):
                     raise ConsentryError(
                         Reason.STATE_CONFLICT,
                         f"{held} switches of {draft.operation} are on record: enforce it at once, which clears them",

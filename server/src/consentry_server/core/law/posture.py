@@ -101,12 +101,27 @@ class _Court:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._lookup = Lookup(place.packs, frozenset(place.regions[:1]))
+        self._uses: dict[tuple[object, ...], list[tuple[Plan, OperationRequest]]] = {}
         self.regulated: set[str] = set()
         self.permitted: set[str] = set()
 
     def plan(self, request: OperationRequest, face: Face, tenant: Tenant, now: datetime) -> Plan:
         """What is asked."""
         return self._lookup.plan(self._lookup.docket(request, tenant, now), request, face)[0]
+
+    def uses(
+        self, purpose: Purpose, category: DataCategory, at: datetime, recipient: str, face: Face, tenant: Tenant
+    ) -> list[tuple[Plan, OperationRequest]]:
+        """The uses of one category for one purpose of which the packs ask different things, each once."""
+        age = None if face.subject is None else face.subject.age_band
+        key = (purpose, category, at, recipient, age)
+        found = self._uses.get(key)
+        if found is None:
+            plans: dict[Plan, OperationRequest] = {}
+            for request in requests(purpose, category, at, recipient):
+                plans.setdefault(self.plan(request, face, tenant, at), request)
+            found = self._uses[key] = list(plans.items())
+        return found
 
     def hear(self, request: OperationRequest, face: Face, tenant: Tenant, now: datetime) -> _Heard:
         """What follows, and which requirements do not hold by themselves."""
@@ -346,12 +361,11 @@ def _uses(
     """The uses that notices name, each of which the packs ask something else of."""
     purposes, categories = scope_of(notices)
     whole = completed_tenant(Tenant(), notice)
-    seen: set[Plan] = set()
     for purpose in purposes:
+        seen: set[Plan] = set()  # what is signed differs from purpose to purpose
         face = person(notice, at, court.place.regions[0], purpose, age=age, own=own, recipient=recipient)
         for category in categories:
-            for request in requests(purpose, category, at, recipient):
-                plan = court.plan(request, face, whole, at)
+            for plan, request in court.uses(purpose, category, at, recipient, face, whole):
                 if plan not in seen:
                     seen.add(plan)
                     yield request, face
