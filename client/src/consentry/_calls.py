@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from consentry import inputs
 from consentry._fill import fill, photo_reference, values_of
 from consentry.errors import ConsentryError, InvalidRequest, Unavailable, from_item
 from consentry.results import read_check, read_opened_identifier, read_stored_identifier
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from consentry import inputs
     from consentry.config import Config
     from consentry.results import Decision, OpenedIdentifier, StoredIdentifier
     from consentry.v1 import identifier_pb2, ledger_pb2, notice_pb2, review_pb2
     from consentry.vocabulary import ProcessingResult, Purpose
 
 T = TypeVar("T")
+
+REPORT_DEADLINES = 12
+"""A report may take as long as so many other calls: a minute by default."""
 
 Service = Literal["GateService", "RegistryService", "VaultService", "RetentionService", "AuditService"]
 
@@ -46,9 +49,13 @@ class Kind(enum.Enum):
 
     CHECK = enum.auto()
     UNARY = enum.auto()
+    REPORT = enum.auto()
+    """Looks at the whole registry, or at many operations."""
 
     def seconds(self, config: Config) -> float:
         """Return the deadline of such a call."""
+        if self is Kind.REPORT:
+            return REPORT_DEADLINES * config.unary_deadline_seconds
         return config.check_deadline_seconds if self is Kind.CHECK else config.unary_deadline_seconds
 
 
@@ -198,6 +205,25 @@ def resolve_review(
         refusal_reason=refusal_reason or None,
     )
     return Call("GateService", "ResolveReview", request, same)
+
+
+def simulate(checks: Sequence[inputs.Check], *, times: Sequence[int] = ()) -> Call[gate_service_pb2.SimulateResponse]:
+    """Rehearse up to 1,000 planned operations, as an officer or operator: counts, no record, nobody named.
+
+    Args:
+        checks: the operations; the photo may be left out.
+        times: how many of each are planned; none: one of each.
+
+    Returns:
+        Counts by outcome and by reason. A failure's ``correlation_id`` is its position in ``checks``, from 0.
+    """
+    request = gate_service_pb2.SimulateRequest(
+        operations=[
+            gate_service_pb2.PlannedOperation(correlation_id=str(number), check=check_request(check), times=count)
+            for number, (check, count) in enumerate(zip(checks, times or [1] * len(checks), strict=True))
+        ]
+    )
+    return Call("GateService", "Simulate", request, same, Kind.REPORT)
 
 
 def check_request(check: inputs.Check) -> gate_service_pb2.CheckRequest:
@@ -459,6 +485,25 @@ def revoke_determination(
     return Call("RegistryService", "RecordDetermination", request, same)
 
 
+def switch_enforcement(
+    operation: Operation, *, enforced: bool, effective_time: datetime, request_id: str = ""
+) -> Call[registry_service_pb2.RecordDeterminationResponse]:
+    """Switch an operation between enforcing and observing, as an officer.
+
+    Enforcing takes one officer. Observing has no effect until another officer approves the ``enforcement_id`` that
+    comes back, with `approve_determination`; its answers say ``observed_only`` and carry no permit.
+
+    Raises:
+        InvalidRequest: it would count for the past.
+    """
+    request = fill(
+        registry_service_pb2.RecordDeterminationRequest(),
+        request_id=request_id or new_request_id(),
+        enforcement=inputs.EnforcementChange(operation=operation, enforced=enforced, effective_time=effective_time),
+    )
+    return Call("RegistryService", "RecordDetermination", request, same)
+
+
 def record_statement(
     statement: inputs.PublicStatement, *, request_id: str = ""
 ) -> Call[registry_service_pb2.RecordStatementResponse]:
@@ -491,6 +536,22 @@ def activate_pack(
         toml=toml,
     )
     return Call("RegistryService", "ActivatePack", request, same)
+
+
+def check_posture(
+    regions: Sequence[str] = (), *, persist: bool = False, request_id: str = ""
+) -> Call[registry_service_pb2.CheckPostureResponse]:
+    """Show what notices, policy, packs and settings lack under each law, strictest first; no region: all known ones.
+
+    With ``persist`` the result is kept in the ledger.
+    """
+    request = fill(
+        registry_service_pb2.CheckPostureRequest(),
+        regions=regions,
+        persist=persist,
+        request_id=(request_id or new_request_id()) if persist else "",
+    )
+    return Call("RegistryService", "CheckPosture", request, same, Kind.REPORT)
 
 
 def get_subject(subject_id: str = "", *, subject_ref: str = "") -> Call[registry_service_pb2.GetSubjectResponse]:

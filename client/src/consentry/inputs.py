@@ -338,3 +338,12 @@ class PublicStatement:
     only_visibilities: Sequence[Visibility] = ()
     excluded_categories: Sequence[DataCategory] = ()
     uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementChange:
+    """Whether an operation is enforced or only observed, and from when."""
+
+    operation: Operation
+    enforced: bool
+    effective_time: datetime

@@ -3,7 +3,7 @@
 Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the command line is wrong; 3 a setting is wrong;
 4 it exists already, or does not exist; 5 the ledger or stored data is damaged or contradicts what was published:
 follow the recovery procedure before anything else; 6 a ledger could not be verified, which says nothing about it (see
-``cli_verify.py``); 130 interrupted.
+``cli_verify.py``); 7 something is lacking for which people would be refused (see ``cli_posture.py``); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from consentry_server import (
     cli_evidence,
     cli_notices,
     cli_packs,
+    cli_posture,
     cli_read,
     cli_reviews,
+    cli_simulate,
     cli_tiles,
     config,
     logs,
@@ -78,6 +80,8 @@ law.command("test")(cli_cases.run)
 app.add_typer(law, name="law")
 app.add_typer(cli_packs.app, name="packs")
 app.add_typer(cli_reviews.app, name="reviews")
+app.command("posture")(cli_posture.posture)
+app.command("simulate")(cli_simulate.simulate)
 _messages = Console(stderr=True, highlight=False)
 
 State = Annotated[Path, typer.Argument(help="The server's state folder.", show_default=False)]

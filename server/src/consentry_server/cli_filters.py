@@ -74,6 +74,11 @@ def opened(source: str, access: Access) -> Iterator[Source]:
         remote.close()
 
 
+def is_server(source: str) -> bool:
+    """Whether a source is a server's ``HOST:PORT``."""
+    return _SERVER.fullmatch(source) is not None
+
+
 def access(tenant: str, ca: Path | None, cert: Path | None, key: Path | None) -> Access:
     """How to reach the source."""
     return Access(tenant=tenant, ca=ca, certificate=cert, key=key)

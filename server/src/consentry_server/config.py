@@ -128,6 +128,9 @@ class TenancySettings(_Section):
     protection_at_least_other_sensitive: bool = False
     """Whether the tenant protects biometric data at least as well as its other sensitive data (740 ILCS 14/15(e))."""
 
+    processors: tuple[Annotated[str, AfterValidator(_slug)], ...] | None = None
+    """Recipients that take part in the processing, as notices name them; [] for none. Posture asks for each of them."""
+
     def choose(self, asked: str) -> str:
         """The tenant that a command is about: the one that was named, or the only one.
 

@@ -9,7 +9,7 @@ import json
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.coverage import Coverage
 from consentry_server.services.derived import Derived
 from consentry_server.services.ends import Ends
+from consentry_server.services.enforcement import Enforcement
 from consentry_server.services.evidence import Evidence, EvidenceSettings
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
@@ -56,7 +57,9 @@ from consentry_server.services.notices import Notices
 from consentry_server.services.packs import Packs
 from consentry_server.services.people import People
 from consentry_server.services.photos import PhotoLimits, Photos
+from consentry_server.services.posture import Postures, PostureSettings
 from consentry_server.services.registry import Registry
+from consentry_server.services.rehearsal import Rehearsal
 from consentry_server.services.releases import Releases
 from consentry_server.services.retention import Retention
 from consentry_server.services.reviews import Reviews
@@ -307,6 +310,7 @@ class RunningTenant:
             unrecoverable_after=timedelta(days=settings.keys.epoch_days + settings.keys.grace_days),
         )
         audit = Audit(store=store, index=index, issuer=issuer, checkpoints=checkpoints)
+        anchors = self._anchors(store, checkpoints, audit)
         limits = PhotoLimits(settings.vault.max_photo_bytes, settings.vault.max_photo_pixels)
         registry = Registry(sequencer=sequencer, store=store, people=people, sealing=sealing, retention=retention)
         return Tenant(
@@ -335,7 +339,7 @@ class RunningTenant:
             ),
             retention=retention,
             audit=audit,
-            anchors=self._anchors(store, checkpoints, audit),
+            anchors=anchors,
             coverage=Coverage(
                 reader=audit.reader,
                 index=index,
@@ -349,6 +353,20 @@ class RunningTenant:
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
             derived=Derived(sequencer=sequencer, store=store, gate=gate),
             ends=Ends(sequencer=sequencer, people=people, sealing=sealing, retention=retention),
+            enforcement=Enforcement(sequencer=sequencer),
+            postures=Postures(
+                sequencer=sequencer,
+                store=store,
+                packs=packs,
+                settings=posture_settings(settings),
+                anchored=partial(_anchored, anchors),
+            ),
+            rehearsal=Rehearsal(
+                sequencer=sequencer,
+                people=people,
+                packs=packs,
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+            ),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
@@ -486,6 +504,23 @@ def bundled_packs() -> tuple[tuple[Pack, bytes], ...]:
     folder = resources.files("consentry_server.core.law") / "packs"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
     return tuple((load_pack(data, name=entry.name), data) for entry in files for data in (entry.read_bytes(),))
+
+
+def posture_settings(settings: Settings) -> PostureSettings:
+    """What settings say that posture looks at."""
+    processors = settings.tenancy.processors
+    return PostureSettings(
+        permit_seconds=settings.gate.permit_seconds,
+        unknown_regions=frozenset(settings.gate.unknown_regions),
+        processors=None if processors is None else frozenset(processors),
+        bundled=tuple(pack for pack, _data in bundled_packs()),
+    )
+
+
+async def _anchored(anchors: Anchors) -> str:
+    """What is wrong with the ledger's anchors; empty where nothing is."""
+    state = await anchors.state()
+    return "" if state.anchored else state.sentence
 
 
 def _flags_of(known: TenantFacts) -> TenantFacts:

@@ -57,6 +57,7 @@ SET_BY_SERVER = {
     "Identifier": {"identifier_id", "subject_ref", "purpose", "create_time", "destroy_by_time"},
     "DerivedArtifact": {"tainted", "taint_reason"},
     "PublicStatement": {"statement_id", "entry"},
+    "EnforcementChange": {"enforcement_id", "state", "recorded_by", "approved_by", "entry"},
     "Determination": {"determination_id", "subject_ref", "state", "recorded_by", "approved_by", "entry"},
 }
 

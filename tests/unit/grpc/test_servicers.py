@@ -234,11 +234,6 @@ async def test_a_determination_needs_two_officers(servicers: Servicers) -> None:
     assert approved.determination.state == determination_pb2.DETERMINATION_STATE_ACTIVE
     assert approved.determination.entry == made.determination.entry
     assert approved.entry.index == made.entry.index + 1
-    request = registry_service_pb2.RecordDeterminationRequest(request_id="enforcement")
-    request.enforcement.enforced = True
-    with pytest.raises(ConsentryError) as raised:
-        await servicers.registry.RecordDetermination(request, None)
-    assert (raised.value.reason, raised.value.field) == (Reason.NOT_BUILT, "enforcement")
 
 
 async def test_ends_of_purposes_and_employments(servicers: Servicers) -> None:

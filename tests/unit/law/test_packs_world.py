@@ -28,7 +28,7 @@ from consentry_server.core.vocabulary import (
     SourceKind,
     Visibility,
 )
-from consentry_server.services.gate import _with_source
+from consentry_server.services.gate import with_source
 from consentry_server.tenant import bundled_packs
 from tests.unit.law.worlds import (
     ILLINOIS,
@@ -299,7 +299,7 @@ def test_a_venue_on_record_is_never_taken_away(
     recorded: bool | None,
     counts: bool | None,
 ) -> None:
-    request = _with_source(at_venue(make_request(), fact, said), photo(**{fact: recorded}))
+    request = with_source(at_venue(make_request(), fact, said), photo(**{fact: recorded}))
     assert getattr(request, fact) is counts
 
 

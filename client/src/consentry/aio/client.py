@@ -117,6 +117,7 @@ class Client(BaseClient):
     record_processing = _method(_calls.record_processing)
     list_reviews = _listing(_calls.list_reviews)
     resolve_review = _method(_calls.resolve_review)
+    simulate = _method(_calls.simulate)
 
     publish_notice = _method(_calls.publish_notice)
     list_notices = _listing(_calls.list_notices)
@@ -134,6 +135,8 @@ class Client(BaseClient):
     revoke_determination = _method(_calls.revoke_determination)
     record_statement = _method(_calls.record_statement)
     activate_pack = _method(_calls.activate_pack)
+    switch_enforcement = _method(_calls.switch_enforcement)
+    check_posture = _method(_calls.check_posture)
     get_subject = _method(_calls.get_subject)
 
     store_identifier = _method(_calls.store_identifier)

@@ -173,13 +173,34 @@ class EnforcementChange(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     ENFORCED_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
     operation: _vocabulary_pb2.Operation.ValueType
     """The operation. Required."""
     enforced: _builtins.bool
     """True: answers bind and carry permits. False: answers are observed_only."""
+    enforcement_id: _builtins.str
+    """"enf_...". Set by the server."""
+    state: Global___DeterminationState.ValueType
+    """AWAITING_APPROVAL for a switch to observing that one officer has recorded; ACTIVE otherwise, from `effective_time`
+    on. Set by the server.
+    """
+    recorded_by: _builtins.str
+    """The officer who recorded it: the name in the certificate. Set by the server."""
+    approved_by: _builtins.str
+    """The officer who approved it: another name. Empty: nobody, or none is needed. Set by the server."""
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
-        """From when. Required; not before the entry that records it."""
+        """From when. Required; not before the entry that records it: what lies up to five minutes back counts from the entry
+        on, what lies further back is refused. A switch to observing never counts before its approval.
+        """
+
+    @_builtins.property
+    def entry(self) -> _ledger_pb2.EntryReference:
+        """The entry that records it. Set by the server."""
 
     def __init__(
         self,
@@ -187,10 +208,15 @@ class EnforcementChange(_message.Message):
         operation: _vocabulary_pb2.Operation.ValueType = ...,
         enforced: _builtins.bool = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
+        enforcement_id: _builtins.str = ...,
+        state: Global___DeterminationState.ValueType = ...,
+        recorded_by: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
+        entry: _ledger_pb2.EntryReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "entry", b"entry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "enforced", b"enforced", "operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "effective_time", b"effective_time", "enforced", b"enforced", "enforcement_id", b"enforcement_id", "entry", b"entry", "operation", b"operation", "recorded_by", b"recorded_by", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -848,6 +848,216 @@ class ExplainResponse(_message.Message):
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
 
 @_typing.final
+class PlannedOperation(_message.Message):
+    """One operation that is planned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.str
+    """The caller's id of the operation, such as a line of a file, as in CheckItem. No personal data. Required."""
+    times: _builtins.int
+    """How many of them are planned, 1 to 1,000,000,000. Default 1."""
+    @_builtins.property
+    def check(self) -> Global___CheckRequest:
+        """The operation. Its request_id and permit fields are ignored, and the photo may be left out. Required."""
+
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.str = ...,
+        check: Global___CheckRequest | None = ...,
+        times: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "correlation_id", b"correlation_id", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedOperation: _TypeAlias = PlannedOperation  # noqa: Y015
+
+@_typing.final
+class SimulateRequest(_message.Message):
+    """Operations to rehearse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedOperation]:
+        """1 to 1,000 operations."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[Global___PlannedOperation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateRequest: _TypeAlias = SimulateRequest  # noqa: Y015
+
+@_typing.final
+class SimulatedOutcome(_message.Message):
+    """How many operations of one kind would be answered alike."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    OBSERVED_ONLY_FIELD_NUMBER: _builtins.int
+    OPERATION_COUNT_FIELD_NUMBER: _builtins.int
+    FACE_COUNT_FIELD_NUMBER: _builtins.int
+    operation: _vocabulary_pb2.Operation.ValueType
+    """The operation."""
+    purpose: _vocabulary_pb2.Purpose.ValueType
+    """Its purpose."""
+    outcome: _vocabulary_pb2.Outcome.ValueType
+    """The overall answer."""
+    observed_only: _builtins.bool
+    """Whether the answer would only be observed, not enforced."""
+    operation_count: _builtins.int
+    """How many operations."""
+    face_count: _builtins.int
+    """How many faces, or persons where there are no faces, in them."""
+    def __init__(
+        self,
+        *,
+        operation: _vocabulary_pb2.Operation.ValueType = ...,
+        purpose: _vocabulary_pb2.Purpose.ValueType = ...,
+        outcome: _vocabulary_pb2.Outcome.ValueType = ...,
+        observed_only: _builtins.bool = ...,
+        operation_count: _builtins.int = ...,
+        face_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["face_count", b"face_count", "observed_only", b"observed_only", "operation", b"operation", "operation_count", b"operation_count", "outcome", b"outcome", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedOutcome: _TypeAlias = SimulatedOutcome  # noqa: Y015
+
+@_typing.final
+class SimulatedReason(_message.Message):
+    """How often one finding stands against the planned operations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    OPERATION_COUNT_FIELD_NUMBER: _builtins.int
+    FACE_COUNT_FIELD_NUMBER: _builtins.int
+    operation_count: _builtins.int
+    """In how many operations."""
+    face_count: _builtins.int
+    """Of how many faces."""
+    @_builtins.property
+    def reason(self) -> _decision_pb2.Reason:
+        """The finding, with its remedy."""
+
+    def __init__(
+        self,
+        *,
+        reason: _decision_pb2.Reason | None = ...,
+        operation_count: _builtins.int = ...,
+        face_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["face_count", b"face_count", "operation_count", b"operation_count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedReason: _TypeAlias = SimulatedReason  # noqa: Y015
+
+@_typing.final
+class SimulatedFailure(_message.Message):
+    """An operation that could not be decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.str
+    """Which."""
+    @_builtins.property
+    def status(self) -> Global___ItemStatus:
+        """Why: what Check would have failed with."""
+
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.str = ...,
+        status: Global___ItemStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedFailure: _TypeAlias = SimulatedFailure  # noqa: Y015
+
+@_typing.final
+class SimulateResponse(_message.Message):
+    """What the planned operations would be answered, counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    CHECK_TIME_FIELD_NUMBER: _builtins.int
+    PACKS_FIELD_NUMBER: _builtins.int
+    ENGINE_VERSION_FIELD_NUMBER: _builtins.int
+    engine_version: _builtins.str
+    """The build that decided."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedOutcome]:
+        """By operation, purpose and outcome, in the order of the vocabulary."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedReason]:
+        """What stands against them, strictest first, then the most frequent."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedFailure]:
+        """What could not be decided, in the order of the request; counted nowhere else."""
+
+    @_builtins.property
+    def check_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided, by the server's clock."""
+
+    @_builtins.property
+    def packs(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PackReference]:
+        """The packs that were evaluated, by pack_id."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___SimulatedOutcome] | None = ...,
+        reasons: _abc.Iterable[Global___SimulatedReason] | None = ...,
+        failures: _abc.Iterable[Global___SimulatedFailure] | None = ...,
+        check_time: _timestamp_pb2.Timestamp | None = ...,
+        packs: _abc.Iterable[_decision_pb2.PackReference] | None = ...,
+        engine_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "engine_version", b"engine_version", "failures", b"failures", "outcomes", b"outcomes", "packs", b"packs", "reasons", b"reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateResponse: _TypeAlias = SimulateResponse  # noqa: Y015
+
+@_typing.final
 class ListReviewsRequest(_message.Message):
     """Which reviews."""
 

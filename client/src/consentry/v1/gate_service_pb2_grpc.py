@@ -66,6 +66,11 @@ class GateServiceStub(object):
                 request_serializer=consentry_dot_v1_dot_gate__service__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=consentry_dot_v1_dot_gate__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/consentry.v1.GateService/Simulate',
+                request_serializer=consentry_dot_v1_dot_gate__service__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=consentry_dot_v1_dot_gate__service__pb2.SimulateResponse.FromString,
+                _registered_method=True)
         self.ListReviews = channel.unary_unary(
                 '/consentry.v1.GateService/ListReviews',
                 request_serializer=consentry_dot_v1_dot_gate__service__pb2.ListReviewsRequest.SerializeToString,
@@ -143,6 +148,16 @@ class GateServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Simulate(self, request, context):
+        """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
+        put on record, and the answer names no person. Roles: officer, operator.
+
+        Errors: TOO_LARGE for more than 1,000 operations; ids that are used twice in `correlation_id` are FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListReviews(self, request, context):
         """Lists what waits for a person's determination, oldest first. Roles: officer, auditor.
         """
@@ -193,6 +208,11 @@ def add_GateServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=consentry_dot_v1_dot_gate__service__pb2.ExplainRequest.FromString,
                     response_serializer=consentry_dot_v1_dot_gate__service__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=consentry_dot_v1_dot_gate__service__pb2.SimulateRequest.FromString,
+                    response_serializer=consentry_dot_v1_dot_gate__service__pb2.SimulateResponse.SerializeToString,
             ),
             'ListReviews': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReviews,
@@ -369,6 +389,33 @@ class GateService(object):
             '/consentry.v1.GateService/Explain',
             consentry_dot_v1_dot_gate__service__pb2.ExplainRequest.SerializeToString,
             consentry_dot_v1_dot_gate__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/consentry.v1.GateService/Simulate',
+            consentry_dot_v1_dot_gate__service__pb2.SimulateRequest.SerializeToString,
+            consentry_dot_v1_dot_gate__service__pb2.SimulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -91,6 +91,12 @@ class GateServiceStub:
 
     Errors: NOT_FOUND.
     """
+    Simulate: _grpc.UnaryUnaryMultiCallable[_gate_service_pb2.SimulateRequest, _gate_service_pb2.SimulateResponse]
+    """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
+    put on record, and the answer names no person. Roles: officer, operator.
+
+    Errors: TOO_LARGE for more than 1,000 operations; ids that are used twice in `correlation_id` are FIELD_INVALID.
+    """
     ListReviews: _grpc.UnaryUnaryMultiCallable[_gate_service_pb2.ListReviewsRequest, _gate_service_pb2.ListReviewsResponse]
     """Lists what waits for a person's determination, oldest first. Roles: officer, auditor."""
     ResolveReview: _grpc.UnaryUnaryMultiCallable[_gate_service_pb2.ResolveReviewRequest, _gate_service_pb2.ResolveReviewResponse]
@@ -143,6 +149,12 @@ class GateServiceAsyncStub(GateServiceStub):
     Roles: officer, auditor, operator; processor for its own decisions.
 
     Errors: NOT_FOUND.
+    """
+    Simulate: _aio.UnaryUnaryMultiCallable[_gate_service_pb2.SimulateRequest, _gate_service_pb2.SimulateResponse]  # type: ignore[assignment]
+    """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
+    put on record, and the answer names no person. Roles: officer, operator.
+
+    Errors: TOO_LARGE for more than 1,000 operations; ids that are used twice in `correlation_id` are FIELD_INVALID.
     """
     ListReviews: _aio.UnaryUnaryMultiCallable[_gate_service_pb2.ListReviewsRequest, _gate_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
     """Lists what waits for a person's determination, oldest first. Roles: officer, auditor."""
@@ -229,6 +241,18 @@ class GateServiceServicer(metaclass=_abc_1.ABCMeta):
         Roles: officer, auditor, operator; processor for its own decisions.
 
         Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _gate_service_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gate_service_pb2.SimulateResponse, _abc.Awaitable[_gate_service_pb2.SimulateResponse]]:
+        """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
+        put on record, and the answer names no person. Roles: officer, operator.
+
+        Errors: TOO_LARGE for more than 1,000 operations; ids that are used twice in `correlation_id` are FIELD_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -875,7 +875,7 @@ class RecordDeterminationRequest(_message.Message):
     request_id: _builtins.str
     """See the conventions. Required."""
     approves_determination_id: _builtins.str
-    """Approves this determination, as the second officer."""
+    """Approves this determination, or this switch to observing ("enf_..."), as the second officer."""
     revokes_determination_id: _builtins.str
     """Revokes this determination, from this entry on."""
     @_builtins.property
@@ -884,7 +884,10 @@ class RecordDeterminationRequest(_message.Message):
 
     @_builtins.property
     def enforcement(self) -> _determination_pb2.EnforcementChange:
-        """Switches an operation between observing and enforcing."""
+        """Switches an operation between observing and enforcing. Enforcing takes one officer. Observing has no effect until
+        another officer approves it, and an enforcing switch recorded meanwhile overtakes it. Neither reaches the vault:
+        what it decides itself, and what it opens, is always enforced.
+        """
 
     def __init__(
         self,
@@ -913,6 +916,7 @@ class RecordDeterminationResponse(_message.Message):
 
     DETERMINATION_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def determination(self) -> _determination_pb2.Determination:
         """The determination as it stands now. Absent for an enforcement change."""
@@ -921,15 +925,22 @@ class RecordDeterminationResponse(_message.Message):
     def entry(self) -> _ledger_pb2.EntryReference:
         """The entry that records this call."""
 
+    @_builtins.property
+    def enforcement(self) -> _determination_pb2.EnforcementChange:
+        """The enforcement change as it stands now. Absent for a determination, and where a switch to enforcing has overtaken
+        it since.
+        """
+
     def __init__(
         self,
         *,
         determination: _determination_pb2.Determination | None = ...,
         entry: _ledger_pb2.EntryReference | None = ...,
+        enforcement: _determination_pb2.EnforcementChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["determination", b"determination", "entry", b"entry"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["determination", b"determination", "enforcement", b"enforcement", "entry", b"entry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["determination", b"determination", "entry", b"entry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["determination", b"determination", "enforcement", b"enforcement", "entry", b"entry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,6 +82,8 @@ class Checked(NamedTuple):
     previous_decision_id: str = ""
     late: datetime | None = None
     """When it took place, as the caller claims, where this is a late report."""
+    observed_only: bool = False
+    """Whether nothing is enforced for this operation: there is no permit, whatever the outcome."""
 
 
 class Check(Generic[R]):
@@ -141,13 +143,13 @@ class Check(Generic[R]):
         """Decide and record."""
         faces = _resolve(book, self.asked.faces, self._lookups)
         return self._gate.decide_on(
-            book, self._caller, self.asked, faces, photo_ref=self._photo_ref, evidence=self._evidence
+            book, self._caller, self.asked, faces, photo_ref=self._photo_ref, evidence=self._evidence, observable=True
         )
 
     def finish(self, checked: Checked) -> R | None:
         """The answer, or None where its permit needs the hash of a stored photo first."""
         asked = self.asked
-        if not gives_permit(asked, checked.decision.faces):
+        if checked.observed_only or not gives_permit(asked, checked.decision.faces):
             return self._write(checked)
         self._checked = checked
         return self.permit(asked.photo_sha256) if asked.photo_sha256 or not asked.photo_id else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import decide
+from consentry_server.core.law.enforcement import is_observed
 from consentry_server.core.ledger.entry import format_time
 from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
 from consentry_server.core.record.facts import Face, OperationRequest, Photo
@@ -177,6 +178,7 @@ class Gate:
         *,
         photo_ref: str,
         evidence: Sealed | None = None,
+        observable: bool = False,
     ) -> Checked:
         """Decide and record, on the writer.
 
@@ -192,6 +194,7 @@ class Gate:
             faces: Its faces, resolved to what is known of each person.
             photo_ref: Keyed hash of the photo's SHA-256 where the caller named the photo by it.
             evidence: Sealed words that go with the request.
+            observable: Whether an officer's switch to observing reaches it; what the vault decides is always enforced.
 
         Returns:
             The answer without a permit.
@@ -200,8 +203,8 @@ class Gate:
             ConsentryError: ``NOT_FOUND`` or ``DESTROYED`` for the photo, ``REQUEST_ID_REUSED``.
         """
         # (1) the photo
-        photo = _held_photo(book, asked.photo_id)
-        request = asked.request if photo is None else _with_source(asked.request, photo)
+        photo = held_photo(book, asked.photo_id)
+        request = asked.request if photo is None else with_source(asked.request, photo)
         photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
         if request.artifact_id:
             request, faces = as_on_record(book, request), with_people(book, request, faces)
@@ -213,6 +216,8 @@ class Gate:
             size = size_before(book, late)
             then = request_then(book, request, asked.request, photo, size)
             decision = stricter(decision, self._decide_then(book, then, faces, late, size))
+        switches = book.tenant.enforcement
+        observed = bool(switches) and observable and is_observed(switches, request.operation, book.now)
         # (3) asked before?
         found = earlier(book, asked.key)
         on_record = _faces_on_record(decision, faces)
@@ -221,9 +226,17 @@ class Gate:
         previous: RecordedDecision | None = None
         if found is not None:
             previous = read_decision(found.entry)
-            if self._still_says(previous, decision, on_record, packs) and previous.expires_at > book.now:
+            same = previous.observed_only is observed and self._still_says(previous, decision, on_record, packs)
+            if same and previous.expires_at > book.now:
                 return Checked(
-                    decision, previous.decision_id, found.recorded, previous.expires_at, active, people, late=late
+                    decision,
+                    previous.decision_id,
+                    found.recorded,
+                    previous.expires_at,
+                    active,
+                    people,
+                    late=late,
+                    observed_only=observed,
                 )
         # (4) the record
         references = list(dict.fromkeys(filter(None, people)))
@@ -242,7 +255,9 @@ class Gate:
             photo_ref=photo_ref,
             previous_index=previous.index if previous else -1,
         )
-        if gives_permit(asked, decision.faces):
+        if observed:
+            body["observed_only"] = True
+        elif gives_permit(asked, decision.faces):
             body["permit"] = True
         if late is not None:
             body |= {"occurred_at": format_time(late), "late": True}
@@ -263,6 +278,7 @@ class Gate:
             people,
             previous_decision_id=previous.decision_id if previous else "",
             late=late,
+            observed_only=observed,
         )
 
     def _still_says(
@@ -283,8 +299,11 @@ class Gate:
             faces: Which of its faces were allowed.
 
         Returns:
-            False as soon as one of them has another outcome or rests on other entries; False for none.
+            False as soon as one of them has another outcome or rests on other entries; False for none, and for a
+            decision that was only observed.
         """
+        if decision.observed_only:
+            return False
         recorded = [decision.faces[place] for place in faces]
         now = self._decide(book, decision.request, [face_again(book, face) for face in recorded]).faces
         return bool(recorded) and all(
@@ -399,7 +418,14 @@ class Gate:
         return self._keys.open(RecordClass.PHOTO, photo_id, photo_id, blob)
 
 
-def _held_photo(book: Book, photo_id: str) -> Photo | None:
+class Photographs(Protocol):
+    """Where stored photos are looked up: a book, or what was committed."""
+
+    def get(self, kind: type[Photo], key: str) -> Photo | None:
+        """A photo by its id, or None."""
+
+
+def held_photo(book: Photographs, photo_id: str) -> Photo | None:
     """The stored photo a request names.
 
     Raises:
@@ -421,7 +447,7 @@ def _destroyed() -> ConsentryError:
     )
 
 
-def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
+def with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
     """What the upload said of the source and what the caller says now, the stricter of each; the regions of both."""
     return replace(
         request,

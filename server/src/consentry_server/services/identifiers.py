@@ -350,9 +350,11 @@ def _allowed_person(decision: RecordedDecision, face_index: int) -> str:
     if not 0 <= face_index < len(decision.faces):
         raise ConsentryError(Reason.FIELD_INVALID, "the decision has no such face", field="face_index")
     face = decision.faces[face_index]
-    if face.outcome is not Outcome.ALLOW or not face.subject_ref:
+    if decision.observed_only or face.outcome is not Outcome.ALLOW or not face.subject_ref:
         raise ConsentryError(
-            Reason.PERMIT_MISMATCH, "this face was not allowed, or nobody is named for it", field="face_index"
+            Reason.PERMIT_MISMATCH,
+            "this face was not allowed, or only observed, or nobody is named for it",
+            field="face_index",
         )
     return face.subject_ref
 

@@ -30,6 +30,7 @@ _SERVICES: Final[dict[str, dict[str, frozenset[Role]]]] = {
         "RecordProcessing": _of(_P),
         "WatchRevocations": _of(_P, _C),
         "Explain": _of(_P, _O, _A, _R),  # a processor for its own decisions only: the service looks
+        "Simulate": _of(_O, _R),
         "ListReviews": _of(_O, _A),
         "ResolveReview": _of(_O),
     },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
 from consentry_server.adapters.grpc import (
+    posture,
     read,
     read_consent,
     read_gate,
@@ -19,6 +20,7 @@ from consentry_server.adapters.grpc import (
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.adapters.grpc.status import fault
 from consentry_server.core.errors import ConsentryError
+from consentry_server.services.rehearsal import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -124,6 +126,13 @@ class GateServicer(Servicer):
                 )
             case _:
                 raise read.required("determination", "or a refusal_reason")
+
+    async def Simulate(self, request: pb.SimulateRequest, _context: Any) -> pb.SimulateResponse:  # noqa: N802 - the RPC's name
+        """Decide planned operations and count the answers; nothing is recorded."""
+        tally = Tally()
+        operations = posture.planned(request, self._clock(), tally)
+        time, packs = await self._call().tenant.rehearsal.simulate(operations, tally)
+        return posture.simulated(tally, [each.correlation_id for each in request.operations], time, packs)
 
     async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
         """Decide, and answer in some form."""

@@ -109,6 +109,32 @@ def occurred(request: gate_service_pb2.CheckRequest, now: datetime) -> datetime:
     return time
 
 
+def rehearsed(request: gate_service_pb2.CheckRequest, now: datetime) -> Asked:
+    """Read one check that is only rehearsed: without id or permit, and with a photo only where it names one.
+
+    Args:
+        request: As it came.
+        now: The time, UTC.
+
+    Returns:
+        What would be asked.
+
+    Raises:
+        ConsentryError: as :func:`check`.
+    """
+    _refuse_unbuilt(request)
+    facts = _facts(request, now)
+    named = request.HasField("photo") and request.photo.WhichOneof("reference") is not None
+    photo_id, photo_sha256 = _photo(request, facts.category) if named else ("", b"")
+    evidence = read.text(request.disclosure_evidence, "disclosure_evidence", MAX_EVIDENCE)
+    return Asked(
+        request=replace(facts, has_disclosure_evidence=True) if evidence else facts,
+        faces=_faces(request, facts.category),
+        photo_id=photo_id,
+        photo_sha256=photo_sha256,
+    )
+
+
 def items(request: gate_service_pb2.BatchCheckRequest) -> Sequence[gate_service_pb2.CheckItem]:
     """Read a batch's items as far as the batch itself goes: how many, and an id of its own for each.
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import registry_service_pb2 as pb
 from consentry_server.adapters.grpc import (
+    enforcement,
+    posture,
     read,
     read_consent,
     read_house,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from consentry_server.adapters.grpc.tenants import Tenant
     from consentry_server.core.record import facts
+    from consentry_server.services.context import Answer
 
 MAX_REASON: Final = 2_000
 PHOTO_STAYS: Final = (
@@ -214,6 +217,14 @@ class RegistryServicer(Servicer):
         """Record a determination, approve another officer's, or revoke one."""
         caller, tenant, ledger = self._call()
         match request.WhichOneof("action"):
+            case "enforcement":
+                switched, made = await tenant.enforcement.switch(caller, enforcement.draft(request, caller))
+                return await _switched(tenant, ledger, switched, made)
+            case "approves_determination_id" if enforcement.is_switch(request.approves_determination_id):
+                key = read.key(caller, "RecordDetermination", request)
+                named = read.record_id(request.approves_determination_id, "approves_determination_id")
+                switched, made = await tenant.enforcement.approve(caller, named, key)
+                return await _switched(tenant, ledger, switched, made)
             case "determination":
                 draft = read_consent.determination(request, caller, self._clock())
                 held, answer = await tenant.registry.determine(caller, draft)
@@ -225,8 +236,6 @@ class RegistryServicer(Servicer):
                 key = read.key(caller, "RecordDetermination", request)
                 revoked = read.record_id(request.revokes_determination_id, "revokes_determination_id")
                 held, answer = await tenant.registry.revoke(caller, revoked, key)
-            case "enforcement" as action:
-                raise read.not_built(action, "every operation is enforced")
             case _:
                 raise read.required("determination", "or another action")
         recorded, entry = (await tenant.registry.entries([held.index]))[held.index]
@@ -264,6 +273,23 @@ class RegistryServicer(Servicer):
         return pb.GetSubjectResponse(
             subject=write_record.subject(ledger, subject, destructions, entries, notices, self._clock())
         )
+
+    async def CheckPosture(self, request: pb.CheckPostureRequest, _context: Any) -> pb.CheckPostureResponse:  # noqa: N802 - the RPC's name
+        """Show what notices, policy, packs and settings lack."""
+        caller, tenant, ledger = self._call()
+        regions, key = posture.posture_request(request, caller)
+        return posture.posture(ledger, await tenant.postures.check(caller, regions, persist=request.persist, key=key))
+
+
+async def _switched(
+    tenant: Tenant, ledger: str, held: facts.EnforcementSwitch | None, answer: Answer
+) -> pb.RecordDeterminationResponse:
+    """A switch as it stands now; without it where one to enforcing has overtaken it since."""
+    written = pb.RecordDeterminationResponse(entry=write.entry(ledger, answer.recorded))
+    if held is not None:
+        recorded, _ = (await tenant.registry.entries([held.index]))[held.index]
+        written.enforcement.CopyFrom(enforcement.change(ledger, held, recorded))
+    return written
 
 
 def _place(position: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consentry_server.services.coverage import Coverage
     from consentry_server.services.derived import Derived
     from consentry_server.services.ends import Ends
+    from consentry_server.services.enforcement import Enforcement
     from consentry_server.services.evidence import Evidence
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from consentry_server.services.notices import Notices
     from consentry_server.services.people import People
     from consentry_server.services.photos import Photos
+    from consentry_server.services.posture import Postures
     from consentry_server.services.registry import Registry
+    from consentry_server.services.rehearsal import Rehearsal
     from consentry_server.services.releases import Releases
     from consentry_server.services.retention import Retention
     from consentry_server.services.reviews import Reviews
@@ -54,3 +57,6 @@ class Tenant:
     activation: Activation
     reviews: Reviews
     statements: Statements
+    enforcement: Enforcement
+    postures: Postures
+    rehearsal: Rehearsal

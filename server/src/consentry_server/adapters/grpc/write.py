@@ -138,6 +138,7 @@ def recorded_decision(ledger: str, recorded: Recorded, held: RecordedDecision) -
         check_time=timestamp(held.time),
         expire_time=timestamp(held.expires_at),
         engine_version=held.engine,
+        observed_only=held.observed_only,
     )
 
 
@@ -191,6 +192,8 @@ def _write_decision(written: decision_pb2.Decision, ledger: str, checked: Checke
     entry_written.ledger, entry_written.index, entry_written.leaf_hash = ledger, recorded.index, recorded.leaf_hash
     _set_time(written.check_time, recorded.time)
     _set_time(written.expire_time, checked.expires_at)
+    if checked.observed_only:
+        written.observed_only = True
     if checked.previous_decision_id:
         written.previous_decision_id = checked.previous_decision_id
     if checked.late is not None:

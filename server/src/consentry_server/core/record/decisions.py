@@ -67,6 +67,7 @@ class RecordedDecision:
     photo_id: str = ""
     photo_ref: str = ""
     previous_index: int = -1
+    observed_only: bool = False
 
 
 def decision_body(
@@ -167,6 +168,7 @@ def read_decision(entry: Mapping[str, Any]) -> RecordedDecision:
         photo_id=entry.get("photo_id", ""),
         photo_ref=entry.get("photo_ref", ""),
         previous_index=entry.get("previous", -1),
+        observed_only=entry.get("observed_only", False),
     )
 
 

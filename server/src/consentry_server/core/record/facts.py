@@ -421,6 +421,22 @@ class Determination:
 
 
 @dataclass(frozen=True, slots=True)
+class EnforcementSwitch:
+    """An officer's switch of one operation between enforcing and observing; see ``core.law.enforcement``."""
+
+    enforcement_id: str
+    index: int
+    operation: Operation
+    enforced: bool
+    effective_time: datetime
+    """Never before the entry that records it; of a switch to observing never before its approval."""
+    decided_by: str
+    """The officer's actor name, from the certificate."""
+    approved_by: str = ""
+    """The second officer's actor name; a switch to observing counts only with one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActivePack:
     """A law pack, activated by a ledger entry that names its hash."""
 
@@ -465,6 +481,8 @@ class Tenant:
     """Questions that officers answered with no."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
+    enforcement: tuple[EnforcementSwitch, ...] = ()
+    """Switches between enforcing and observing, in the order recorded; none: everything is enforced."""
 
 
 @dataclass(frozen=True, slots=True)

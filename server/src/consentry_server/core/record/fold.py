@@ -19,6 +19,7 @@ from consentry_server.core.record.facts import (
     Destruction,
     DestructionTarget,
     Determination,
+    EnforcementSwitch,
     FoundUnnecessary,
     Identifier,
     KeyRotated,
@@ -192,6 +193,27 @@ def _determination_revoked(records: Records, entry: Mapping[str, Any], stamp: _S
         for made in tenant.determinations
     )
     records.put(Tenant, TENANT_KEY, replace(tenant, determinations=determinations))
+
+
+def _enforcement_changed(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    """Add a switch; one that enforces at once overtakes every earlier switch of its operation."""
+    tenant = _tenant(records)
+    made = from_plain(EnforcementSwitch, _recorded(entry, "enforcement", stamp))
+    made = replace(made, effective_time=max(made.effective_time, stamp.time))
+    at_once = made.enforced and made.effective_time == stamp.time
+    kept = tuple(each for each in tenant.enforcement if not (at_once and each.operation is made.operation))
+    records.put(Tenant, TENANT_KEY, replace(tenant, enforcement=(*kept, made)))
+
+
+def _enforcement_approved(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
+    tenant = _tenant(records)
+    switches = tuple(
+        replace(each, approved_by=entry["approved_by"], effective_time=max(each.effective_time, stamp.time))
+        if each.enforcement_id == entry["enforcement_id"]
+        else each
+        for each in tenant.enforcement
+    )
+    records.put(Tenant, TENANT_KEY, replace(tenant, enforcement=switches))
 
 
 def _statement_recorded(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -450,6 +472,8 @@ _HANDLERS: dict[str, Callable[[Records, Mapping[str, Any], _Stamp], None]] = {
     "determination.revoked": _determination_revoked,
     "statement.recorded": _statement_recorded,
     "review.refused": _review_refused,
+    "enforcement.changed": _enforcement_changed,
+    "enforcement.approved": _enforcement_approved,
     "notice.delivered": _notice_delivered,
     "release.recorded": _release_recorded,
     "release.withdrawn": _release_withdrawn,

@@ -158,6 +158,16 @@ def _unnecessary(entry: Mapping[str, Any]) -> str:
     return f"{_who(entry)} recorded as found unnecessary: {_words(entry['purposes'])}.{extended}"
 
 
+def _enforcement(entry: Mapping[str, Any]) -> str:
+    made = entry["enforcement"]
+    how = "enforced" if made["enforced"] else "only observed, once a second officer approves it"
+    return f"{_who(entry)} switched {_word(made['operation'])} to be {how}, from {made['effective_time']}."
+
+
+def _posture(entry: Mapping[str, Any]) -> str:
+    return f"{_who(entry)} had the registry looked at: {entry['total']} thing(s) are lacking."
+
+
 _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "account.closed": lambda entry: f"{_who(entry)} recorded that the person closed their account.",
     "artifact.recorded": _artifact,
@@ -168,6 +178,8 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "determination.recorded": _determination,
     "determination.revoked": lambda entry: f"{_who(entry)} revoked a determination, which allows nothing any more.",
     "employment.ended": lambda entry: f"{_who(entry)} recorded that the person's employment ended.",
+    "enforcement.approved": lambda entry: f"{_who(entry)} approved that an operation is only observed.",
+    "enforcement.changed": _enforcement,
     "identifier.opened": lambda entry: f"{_who(entry)} opened the identifier {entry['identifier_id']} under a permit.",
     "identifier.refused": _refused,
     "identifier.stored": _identifier_stored,
@@ -183,6 +195,7 @@ _TOLD: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "photo.refused": _refused,
     "photo.stored": _photo_stored,
     "policy.published": _policy,
+    "posture.checked": _posture,
     "processing.reported": _reported,
     "purpose.unnecessary": _unnecessary,
     "purpose.satisfied": lambda entry: f"{_who(entry)} recorded as satisfied: {_words(entry['purposes'])}.",

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.ledger.entry import parse_time
-from consentry_server.core.record import words_ends, words_house, words_system
+from consentry_server.core.record import words_ends, words_house, words_posture, words_system
 from consentry_server.core.record.decisions import spelled_out
 from consentry_server.core.record.phrases import MAX_NAMED, article, entries, listed, moment, span, who, word, words
 from consentry_server.core.vocabulary import Outcome
@@ -118,6 +118,8 @@ def _decision(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     outcome = Outcome(entry["outcome"])
     what = f"to {word(request['operation'])} (data: {word(request['category'])}; purpose: {word(request['purpose'])})"
     said = [f"{who(entry['actor'])} asked for permission {what}. {_ANSWERS[outcome]}"]
+    if entry.get("observed_only"):
+        said.append("It was only observed: officers have not switched enforcement on for this operation.")
     photo = entry.get("photo_id") or (f"with the keyed hash {entry['photo_ref']}" if "photo_ref" in entry else "")
     if photo:
         said.append(f"It is about the photo {photo}.")
@@ -461,6 +463,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "determination.recorded": _determination,
     "determination.revoked": _revoked,
     "employment.ended": _employment_ended,
+    "enforcement.approved": words_posture.enforcement_approved,
+    "enforcement.changed": words_posture.enforcement_changed,
     "identifier.opened": _identifier_opened,
     "identifier.refused": _identifier_refused,
     "identifier.stored": _identifier_stored,
@@ -474,6 +478,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], tuple[str, list[str]]]] = {
     "photo.opened": _photo_opened,
     "photo.refused": _photo_refused,
     "photo.stored": _photo_stored,
+    "posture.checked": words_posture.posture_checked,
     "policy.published": _policy_published,
     "processing.reported": _reported,
     "projections.rebuilt": words_system.rebuilt,
