@@ -64,6 +64,8 @@ class Requirement(NamedTuple):
     remedy: str
     grants: bool
     """Whether holding is by itself a legal basis: a recorded determination."""
+    that: str = ""
+    """Its word in the vocabulary, for explanations."""
 
 
 class PlainCheck(NamedTuple):
@@ -72,6 +74,7 @@ class PlainCheck(NamedTuple):
     asks: Question | Plain | Sought
     failed: Finding
     review: Finding
+    that: str = ""
 
 
 class ChainCheck(NamedTuple):
@@ -80,6 +83,7 @@ class ChainCheck(NamedTuple):
     asks: Chained | PerIdentifier
     failed: Finding
     review: Finding
+    that: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,6 +282,7 @@ def read_requirement(table: Table) -> Requirement:
         text=table.text("text"),
         remedy=table.text("remedy"),
         grants=name == "tenant.determination",
+        that=name,
     )
     for key in ("purpose", "purposes", "categories"):
         if name.startswith(("release.", "notice.")) and key in table and table.take(key) is None:
@@ -299,9 +304,9 @@ def _checks(
         failed = _finding(head, text, requirement.code, requirement.text, requirement.remedy, otherwise)
         review = replace(failed, outcome=Outcome.REVIEW)
         if requirement.plain is not None:
-            plain.append(PlainCheck(requirement.plain, failed, review))
+            plain.append(PlainCheck(requirement.plain, failed, review, requirement.that))
         if requirement.chained is not None:
-            chain.append(ChainCheck(requirement.chained, failed, review))
+            chain.append(ChainCheck(requirement.chained, failed, review, requirement.that))
         grants = grants or requirement.grants
     return tuple(plain), tuple(chain), grants or bool(chain)
 
