@@ -177,14 +177,14 @@ class Gate:
         """
         # (1) the photo
         photo = _held_photo(book, asked.photo_id)
-        request = asked.request if photo is None else _with_source(asked.request, photo)
+        request = asked.request if photo is None else with_source(asked.request, photo)
         photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
         # (2) the decision
         active = book.tenant.packs
         decision = self._decide(book, request, faces)
         # (3) asked before?
         found = earlier(book, asked.key)
-        on_record = _faces_on_record(decision, faces)
+        on_record = faces_on_record(decision, faces)
         people = tuple(face.subject_ref for face in on_record)
         packs = tuple(pack.index for pack in active)
         previous: RecordedDecision | None = None
@@ -361,7 +361,7 @@ def _destroyed() -> ConsentryError:
     )
 
 
-def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
+def with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
     """Fill what the caller left unsaid of the source with what the upload said, and add the photo's regions."""
     return replace(
         request,
@@ -373,7 +373,7 @@ def _with_source(request: OperationRequest, photo: Photo) -> OperationRequest:
     )
 
 
-def _faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:
+def faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:
     """What the entry says of each face; a request about no face keeps the one answer it got."""
     return tuple(
         _face_on_record(answer, faces[place] if place < len(faces) else Face(None))
