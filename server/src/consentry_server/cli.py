@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consentry_server import cli_anchors, cli_audit, cli_evidence, cli_read, cli_tiles, config, logs
+from consentry_server import cli_anchors, cli_audit, cli_evidence, cli_explain, cli_read, cli_tiles, config, logs
 from consentry_server.adapters import certificates
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.services.context import Caller, Role
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 cli_audit.app.command("serve-tiles")(cli_tiles.serve_tiles)
 cli_audit.app.add_typer(cli_read.app)
+cli_explain.add_to(app)
 app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 app.command("evidence")(cli_evidence.export_evidence)

@@ -52,9 +52,14 @@ class RemoteLedger:
         self._stub: Any = audit_service_pb2_grpc.AuditServiceStub(self._channel)
         self._citations: dict[str, Citation] = {}
         self._token = ""
-        with _answers():
+        with answers():
             found = self._stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=SECONDS).checkpoint
         self.ledger: str = found.note.partition("\n")[0]
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """For calls of other services."""
+        return self._channel
 
     def close(self) -> None:
         """Hang up."""
@@ -62,14 +67,14 @@ class RemoteLedger:
 
     def size(self) -> int:
         """See the protocol."""
-        with _answers():
+        with answers():
             size: int = self._stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=SECONDS).checkpoint.tree_size
         return size
 
     def entry(self, index: int) -> StoredEntry:
         """See the protocol."""
         request = pb.ListEntriesRequest(from_index=index, until_index=index + 1)
-        with _answers():
+        with answers():
             found = self._stub.ListEntries(request, timeout=SECONDS).entries
         if not found:
             raise ConsentryError(Reason.NOT_FOUND, f"there is no entry {index}")
@@ -79,7 +84,7 @@ class RemoteLedger:
         """See the protocol."""
         request = _request(wanted, first, until)
         while True:
-            with _answers():
+            with answers():
                 answer = self._stub.ListEntries(request, timeout=SECONDS)
             yield from map(_stored, answer.entries)
             yield None
@@ -89,7 +94,7 @@ class RemoteLedger:
 
     def follow(self, after: int) -> Iterator[StoredEntry | None]:
         """See the protocol."""
-        with _answers():
+        with answers():
             for answer in self._stub.TailEntries(pb.TailEntriesRequest(after_index=after)):
                 yield _stored(answer.entry) if answer.HasField("entry") else None
 
@@ -106,7 +111,7 @@ class RemoteLedger:
         if question.until_time is not None:
             request.period.until_time.FromDatetime(question.until_time)
         request.page_token = self._token if question.after is not None else ""
-        with _answers():
+        with answers():
             answer = self._stub.GetCoverage(request, timeout=SECONDS)
         self._token = answer.next_page_token
         return [_row(row) for row in answer.rows], bool(answer.next_page_token)
@@ -119,7 +124,7 @@ class RemoteLedger:
 
     def checkpoint(self) -> tuple[bytes, str]:
         """See the protocol."""
-        with _answers():
+        with answers():
             found = self._stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=SECONDS).checkpoint
         return found.note.encode(), found.verifier_key
 
@@ -181,7 +186,7 @@ def _pem(path: Path | None, option: str) -> bytes:
 
 
 @contextmanager
-def _answers() -> Iterator[None]:
+def answers() -> Iterator[None]:
     """Turn what gRPC raises into what the command says."""
     try:
         yield

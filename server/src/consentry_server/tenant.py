@@ -27,6 +27,7 @@ from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.pdf.cover import TypstCover
 from consentry_server.adapters.sqlite.index import SqliteIndexStore
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
+from consentry_server.adapters.sqlite.shelf import SqliteShelf
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.adapters.tiles.places import open_tiles
 from consentry_server.anchoring import authorities, witnesses
@@ -41,6 +42,7 @@ from consentry_server.services.audit import Audit
 from consentry_server.services.checkpoints import Checkpoints
 from consentry_server.services.coverage import Coverage
 from consentry_server.services.evidence import Evidence, EvidenceSettings
+from consentry_server.services.explaining import Explaining
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
 from consentry_server.services.index import LedgerIndex
@@ -54,6 +56,7 @@ from consentry_server.services.people import People
 from consentry_server.services.photos import PhotoLimits, Photos
 from consentry_server.services.registry import Registry
 from consentry_server.services.releases import Releases
+from consentry_server.services.replaying import Replaying
 from consentry_server.services.retention import Retention
 from consentry_server.services.rotation import Rotation, settle
 from consentry_server.services.sealing import Sealing
@@ -336,6 +339,21 @@ class RunningTenant:
             people=people,
             sequencer=sequencer,
             rotation=Rotation(sequencer=sequencer, keys=keys, checkpoints=checkpoints),
+            explaining=Explaining(
+                reader=audit.reader,
+                store=store,
+                packs=Packs(packs.all(), store.fetch_document),  # its own: days of old must not slow down checks
+                engine=engine_version(),
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+                reference=lambda subject_id: store.fetch_reference(people.lookup(subject_id)),
+            ),
+            replaying=Replaying(
+                store=store,
+                shelf=SqliteShelf,
+                packs=lambda: Packs(packs.all(), store.fetch_document),
+                engine=engine_version(),
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+            ),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
@@ -394,7 +412,13 @@ class RunningTenant:
                 body = {"pack": {"pack_id": pack.id, "version": pack.version, "sha256": pack.sha256}}
                 book.append("pack.activated", ACTOR, body)
         book.append(
-            "system.started", ACTOR, {"engine": engine_version(), "settings_sha256": settings_sha256(self._settings)}
+            "system.started",
+            ACTOR,
+            {
+                "engine": engine_version(),
+                "settings_sha256": settings_sha256(self._settings),
+                "unknown_regions": sorted(self._settings.gate.unknown_regions),
+            },
         )
 
 

@@ -89,7 +89,8 @@ class GateServiceStub:
     """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
     Roles: officer, auditor, operator; processor for its own decisions.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+    request.
     """
     ListReviews: _grpc.UnaryUnaryMultiCallable[_gate_service_pb2.ListReviewsRequest, _gate_service_pb2.ListReviewsResponse]
     """Lists what waits for a person's determination, oldest first. Roles: officer, auditor."""
@@ -142,7 +143,8 @@ class GateServiceAsyncStub(GateServiceStub):
     """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
     Roles: officer, auditor, operator; processor for its own decisions.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+    request.
     """
     ListReviews: _aio.UnaryUnaryMultiCallable[_gate_service_pb2.ListReviewsRequest, _gate_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
     """Lists what waits for a person's determination, oldest first. Roles: officer, auditor."""
@@ -228,7 +230,8 @@ class GateServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
         Roles: officer, auditor, operator; processor for its own decisions.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+        request.
         """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing."""
+"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing, Explain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
-from consentry_server.adapters.grpc import read, read_gate, write
+from consentry_server.adapters.grpc import explain, read, read_gate, write
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.adapters.grpc.status import fault
 from consentry_server.core.errors import ConsentryError
@@ -80,6 +80,10 @@ class GateServicer(Servicer):
         processed = read_gate.processing(request, caller, self._clock())
         answer = await tenant.gate.record_processing(caller, processed)
         return pb.RecordProcessingResponse(entry=write.entry(ledger, answer.recorded))
+
+    async def Explain(self, request: pb.ExplainRequest, _context: Any) -> pb.ExplainResponse:  # noqa: N802 - the RPC's name
+        """Show the full trace of a recorded decision, or of a hypothetical one."""
+        return await explain.explain(self._call(), request, self._clock())
 
     async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
         """Decide, and answer in some form."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from consentry_server.services.checkpoints import Checkpoints
     from consentry_server.services.coverage import Coverage
     from consentry_server.services.evidence import Evidence
+    from consentry_server.services.explaining import Explaining
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
     from consentry_server.services.notices import Notices
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from consentry_server.services.photos import Photos
     from consentry_server.services.registry import Registry
     from consentry_server.services.releases import Releases
+    from consentry_server.services.replaying import Replaying
     from consentry_server.services.retention import Retention
     from consentry_server.services.rotation import Rotation
     from consentry_server.services.sequencer import Sequencer
@@ -42,3 +44,5 @@ class Tenant:
     sequencer: Sequencer
     rotation: Rotation
     anchors: Anchors
+    explaining: Explaining
+    replaying: Replaying
