@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consentry_server.core.law import Pack, load_pack
-from consentry_server.core.law.explain import Step, StepResult, agrees, explain
+from consentry_server.core.law.explain import agrees, explain
 from consentry_server.core.law.requirements import CHAIN, PLAIN
+from consentry_server.core.law.trace import Step, StepResult
 from consentry_server.core.law.wording import MET, condition, met
 from consentry_server.core.record.facts import Face, Tenant
 from consentry_server.core.vocabulary import DeterminationKind, Operation, Outcome

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.law import wording
+from consentry_server.core.law.choosing import choose
 from consentry_server.core.law.circumstances import Circumstances
-from consentry_server.core.law.hearing import Chosen, Hearing, choose
+from consentry_server.core.law.hearing import Hearing
 from consentry_server.core.law.judge import NO_RULES, failed
 from consentry_server.core.law.model import Finding, ObligationKind
 from consentry_server.core.law.rules import Status
@@ -288,6 +289,3 @@ def _basis(heard: Sequence[Hearing], moment: Moment) -> tuple[int, ...]:
         for determination in each.determinations:
             found |= {determination.index, determination.approved_index}
     return tuple(sorted(index for index in found if index >= 0))
-
-
-__all__ = ["Chosen", "Claimed", "FaceExplained", "Step", "StepResult", "agrees", "explain"]
