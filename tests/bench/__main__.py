@@ -31,7 +31,7 @@ from consentry.v1 import (
     subject_pb2,
     vocabulary_pb2,
 )
-from tests.bench import sizes, verify
+from tests.bench import replay, sizes, verify
 from tests.bench.decide import GOAL_MICROSECONDS
 from tests.bench.decide import measure as measure_decide
 from tests.bench.load import Figures, closed_loop
@@ -290,6 +290,7 @@ def main() -> None:
         rows += verify.measure(Path(folder) / "export")
     rows.append(decide_row())
     rows += sizes.measure()
+    rows += replay.measure()
     table = Table("what", "value", "unit", "empty call", "ratio", title=f"{platform.machine()}, {os.cpu_count()} cores")
     for row in rows:
         table.add_row(row["name"], str(row["value"]), row["unit"], str(row["baseline"]), str(row["ratio"]))

@@ -104,6 +104,7 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
     ("store_identifier", ("permit", IDENTIFIER, b"t"), "StoreIdentifier"),
     ("open_identifier", ("permit", "idf_1"), "OpenIdentifier"),
     ("get_destruction_certificate", ("des_1",), "GetDestructionCertificate"),
+    ("explain", ("dec_1",), "Explain"),
     ("get_checkpoint", (), "GetCheckpoint"),
     ("get_inclusion_proof", (3,), "GetInclusionProof"),
     ("get_consistency_proof", (3,), "GetConsistencyProof"),
@@ -112,6 +113,7 @@ LISTS: list[tuple[str, tuple[Any, ...], str]] = [
     ("list_notices", (), "ListNotices"),
     ("list_identifiers", ("alice",), "ListIdentifiers"),
     ("list_entries", (), "ListEntries"),
+    ("replay_decisions", (), "ReplayDecisions"),
 ]
 
 

@@ -97,6 +97,16 @@ class Listing(Generic[T]):
         return Page(getattr(response, self.items), response.next_page_token)
 
 
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[T]):
+    """A call that answers with many messages; ``read`` makes an item out of each."""
+
+    service: Service
+    method: str
+    request: Message
+    read: Callable[[Any], T]
+
+
 def new_request_id() -> str:
     """Return a random id: the same one is sent again when a call is retried."""
     return str(uuid.uuid4())
@@ -224,6 +234,27 @@ def simulate(checks: Sequence[inputs.Check], *, times: Sequence[int] = ()) -> Ca
         ]
     )
     return Call("GateService", "Simulate", request, same, Kind.REPORT)
+
+
+def explain(
+    decision: str | inputs.Check, *, face_indices: Sequence[int] = ()
+) -> Call[gate_service_pb2.ExplainResponse]:
+    """Get the whole trace of a recorded decision, by its id, or of a check that is only supposed and not recorded.
+
+    Args:
+        decision: A decision's id; or a check, whose request id and permit fields count for nothing.
+        face_indices: Only these faces, by their position; none for all.
+
+    Raises:
+        NotFound: no such decision.
+        InvalidRequest: the trace is too long for one answer: name fewer faces.
+    """
+    request = gate_service_pb2.ExplainRequest(face_indices=face_indices)
+    if isinstance(decision, str):
+        request.decision_id = decision
+    else:
+        request.hypothetical.CopyFrom(check_request(decision))
+    return Call("GateService", "Explain", request, same)
 
 
 def check_request(check: inputs.Check) -> gate_service_pb2.CheckRequest:
@@ -662,6 +693,34 @@ def list_entries(
         page_size=page_size,
     )
     return Listing("AuditService", "ListEntries", request, "entries")
+
+
+def replay_decisions(
+    *,
+    from_index: int = 0,
+    until_index: int | None = None,
+    decision_id: str = "",
+    pack_tomls: Sequence[bytes] = (),
+) -> Stream[audit_service_pb2.ReplayDecisionsResponse]:
+    """Have recorded decisions decided again; yields each that does not come out the same, and how far it is.
+
+    Args:
+        from_index: Decisions from this index on.
+        until_index: Up to but without this index; None for the end.
+        decision_id: Only this decision.
+        pack_tomls: Packs that stand in for those of the day with the same id.
+
+    Raises:
+        InvalidRequest: a pack cannot be read.
+    """
+    request = fill(
+        audit_service_pb2.ReplayDecisionsRequest(),
+        from_index=from_index,
+        until_index=until_index,
+        decision_id=decision_id,
+        pack_tomls=pack_tomls,
+    )
+    return Stream("AuditService", "ReplayDecisions", request, same)
 
 
 def get_checkpoint() -> Call[audit_service_pb2.GetCheckpointResponse]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from consentry._calls import Call, Listing
+    from consentry._calls import Call, Listing, Stream
     from consentry.inputs import PhotoDescription
 
 P = ParamSpec("P")
@@ -41,6 +41,13 @@ def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
 def _listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self.pages(build(*args, **kwargs))
+
+    return named_after(build, method)
+
+
+def _stream(build: Callable[P, Stream[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.items(build(*args, **kwargs))
 
     return named_after(build, method)
 
@@ -106,12 +113,25 @@ class Client(BaseClient):
             if not token:
                 return
 
+    def items(self, stream: Stream[T]) -> Iterator[T]:
+        """Iterate over the messages of a call as they come; leaving early ends it."""
+        rpc = self._rpc(stream.service, stream.method)
+        call = rpc(stream.request, metadata=self._endpoint.metadata)
+        try:
+            for message in call:
+                yield stream.read(message)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        finally:
+            call.cancel()
+
     check = _method(_calls.check)
     check_batch = _method(_calls.check_batch)
     record_processing = _method(_calls.record_processing)
     list_reviews = _listing(_calls.list_reviews)
     resolve_review = _method(_calls.resolve_review)
     simulate = _method(_calls.simulate)
+    explain = _method(_calls.explain)
 
     publish_notice = _method(_calls.publish_notice)
     list_notices = _listing(_calls.list_notices)
@@ -140,6 +160,7 @@ class Client(BaseClient):
 
     get_destruction_certificate = _method(_calls.get_destruction_certificate)
     list_entries = _listing(_calls.list_entries)
+    replay_decisions = _stream(_calls.replay_decisions)
     get_checkpoint = _method(_calls.get_checkpoint)
     get_inclusion_proof = _method(_calls.get_inclusion_proof)
     get_consistency_proof = _method(_calls.get_consistency_proof)

@@ -29,6 +29,7 @@ from consentry_server import (
     cli_audit,
     cli_cases,
     cli_evidence,
+    cli_explain,
     cli_notices,
     cli_packs,
     cli_posture,
@@ -75,7 +76,8 @@ app.add_typer(cli_audit.app, name="audit")
 cli_anchors.add_to(cli_audit.app)
 app.add_typer(cli_notices.app, name="notices", help="The notices that people are told, over time.")
 app.command("evidence")(cli_evidence.export_evidence)
-law = typer.Typer(help="The law as this build has it: its cases.", no_args_is_help=True, rich_markup_mode=None)
+law = typer.Typer(help="Read the law as it is applied.", no_args_is_help=True, rich_markup_mode=None)
+law.command("explain")(cli_explain.explain)
 law.command("test")(cli_cases.run)
 app.add_typer(law, name="law")
 app.add_typer(cli_packs.app, name="packs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain as chained
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from consentry_server import cli_discovery, cli_rebuild, cli_verify, config
+from consentry_server import cli_discovery, cli_rebuild, cli_replay, cli_verify, config
 from consentry_server.adapters.anchors.folder import AnchorFolder
 from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
@@ -34,6 +35,7 @@ from consentry_server.core.ledger.checkpoint import open_checkpoint
 from consentry_server.core.ledger.export import CHECKPOINT_PATH, export
 from consentry_server.core.ledger.rotation import KEYS_PATH, parse_keys
 from consentry_server.services.ledger import tile_reader
+from consentry_server.services.packs_beside import PacksBeside
 from consentry_server.services.tiered import TieredStore
 from consentry_server.tenant import TenantFolders, tile_store
 
@@ -84,6 +86,7 @@ def export_ledger(
     size = open_checkpoint(checkpoint, chain.at_note(checkpoint)).checkpoint.size
     kept = list(AnchorFolder(folders.data).files())
     store = TieredStore(SqliteLedgerStore(folders.ledger), tile_store(state, name, config.load(state)))
+    packs = PacksBeside(store)
     written = 0
     try:
         with Progress(console=_messages, transient=True) as progress:
@@ -92,9 +95,9 @@ def export_ledger(
                 _exported_size(target, chain),
                 with_kept_cosignatures(checkpoint, size, kept),
                 key,
-                read_entries=store.fetch_entries,
+                read_entries=packs.read_entries,
                 read_tile=tile_reader(store),
-                beside=[(KEYS_PATH, chain.encode()), *kept],
+                beside=chained([(KEYS_PATH, chain.encode()), *kept], packs.files()),
             ):
                 _write(target / path, data)
                 written += 1
@@ -114,6 +117,7 @@ def _export_chosen(state: Path, target: Path, tenant: str, form: Form, choice: W
 
 
 app.command("verify")(cli_verify.verify_ledger)
+app.command("replay")(cli_replay.replay)
 
 
 def published_chain(folders: TenantFolders) -> KeyChain:

@@ -61,6 +61,11 @@ class RemoteLedger:
             found = self._stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=SECONDS).checkpoint
         self.ledger: str = found.note.partition("\n")[0]
 
+    @property
+    def channel(self) -> grpc.Channel:
+        """For calls of other services."""
+        return self._channel
+
     def close(self) -> None:
         """Hang up."""
         self._channel.close()

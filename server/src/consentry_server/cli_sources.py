@@ -148,6 +148,7 @@ class StateFolder:
             reporting=timedelta(seconds=settings.gate.reporting_seconds),
         )
         self._packs: dict[str, Pack] = {}
+        self.reader, self.store, self.settings = self._reader, self._store, settings
 
     def close(self) -> None:
         """Release the files."""

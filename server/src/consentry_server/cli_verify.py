@@ -115,7 +115,7 @@ def verify_ledger(
         earlier_checkpoints=earlier_checkpoint or (),
     )
     try:
-        where = _source(source, tls_ca, tls_cert, tls_key, tls_name, token_file)
+        where = source_of(source, tls_ca, tls_cert, tls_key, tls_name, token_file)
         with Verification(where, workers=workers) as run, _progress() as progress:
             evidence = read_evidence(files, key, run.checkpoint)
             report = run.verify(
@@ -157,9 +157,22 @@ def exit_code(report: Report, evidence: Evidence) -> int:
     return 0
 
 
-def _source(
+def source_of(
     text: str, ca: Path | None, certificate: Path | None, key: Path | None, name: str, token_file: Path | None
 ) -> Source:
+    """Where a ledger lies that a command line names.
+
+    Args:
+        text: A folder, ``https://...`` or ``grpcs://host:port``.
+        ca: PEM of the authorities to trust.
+        certificate: PEM of the caller's certificate.
+        key: PEM of its key.
+        name: Name in a server's certificate, where it is not the host's.
+        token_file: File with a bearer token, for https.
+
+    Raises:
+        ConsentryError: ``FIELD_INVALID`` or ``FIELD_REQUIRED``; ``SourceError``: the address is none.
+    """
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Folder(Path(text))

@@ -27,6 +27,7 @@ from consentry_server.adapters.lock.file import FileLockRecord
 from consentry_server.adapters.pdf.cover import TypstCover
 from consentry_server.adapters.sqlite.index import SqliteIndexStore
 from consentry_server.adapters.sqlite.keystore import SqliteKeyStore
+from consentry_server.adapters.sqlite.shelf import SqliteShelf
 from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.adapters.tiles.places import open_tiles
 from consentry_server.anchoring import authorities, witnesses
@@ -45,6 +46,7 @@ from consentry_server.services.derived import Derived
 from consentry_server.services.ends import Ends
 from consentry_server.services.enforcement import Enforcement
 from consentry_server.services.evidence import Evidence, EvidenceSettings
+from consentry_server.services.explaining import Explaining
 from consentry_server.services.gate import Gate
 from consentry_server.services.identifiers import Identifiers
 from consentry_server.services.index import LedgerIndex
@@ -61,6 +63,7 @@ from consentry_server.services.posture import Postures, PostureSettings
 from consentry_server.services.registry import Registry
 from consentry_server.services.rehearsal import Rehearsal
 from consentry_server.services.releases import Releases
+from consentry_server.services.replaying import Replaying
 from consentry_server.services.retention import Retention
 from consentry_server.services.reviews import Reviews
 from consentry_server.services.rotation import Rotation, settle
@@ -367,6 +370,21 @@ class RunningTenant:
                 packs=packs,
                 unknown_regions=frozenset(settings.gate.unknown_regions),
             ),
+            explaining=Explaining(
+                reader=audit.reader,
+                store=store,
+                packs=Packs(packs.all(), store.fetch_document),  # its own: days of old must not slow down checks
+                engine=engine_version(),
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+                reference=lambda subject_id: store.fetch_reference(people.lookup(subject_id)),
+            ),
+            replaying=Replaying(
+                store=store,
+                shelf=SqliteShelf,
+                packs=lambda: Packs(packs.all(), store.fetch_document),
+                engine=engine_version(),
+                unknown_regions=frozenset(settings.gate.unknown_regions),
+            ),
         )
 
     def _anchors(self, store: LedgerStore, checkpoints: Checkpoints, audit: Audit) -> Anchors:
@@ -430,7 +448,13 @@ class RunningTenant:
                 book.append("pack.activated", ACTOR, body)
         compiled.start(book.tenant.packs)
         book.append(
-            "system.started", ACTOR, {"engine": engine_version(), "settings_sha256": settings_sha256(self._settings)}
+            "system.started",
+            ACTOR,
+            {
+                "engine": engine_version(),
+                "settings_sha256": settings_sha256(self._settings),
+                "unknown_regions": sorted(self._settings.gate.unknown_regions),
+            },
         )
 
 

@@ -41,7 +41,9 @@ class _ReplayResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayRe
     REPLAY_RESULT_NOT_REPLAYABLE: _ReplayResult.ValueType  # 2
     """Not replayable: evidence was erased on schedule."""
     REPLAY_RESULT_FAILED: _ReplayResult.ValueType  # 3
-    """Not replayable: a pack's bytes, or an entry, are missing or damaged."""
+    """Not replayable: a pack's bytes, or an entry, are missing or damaged; or another engine version decided it, or the
+    ledger does not record the settings of its day, and it comes out differently. `differences` says which.
+    """
 
 class ReplayResult(_ReplayResult, metaclass=_ReplayResultEnumTypeWrapper):
     """How a replay of one decision came out."""
@@ -53,7 +55,9 @@ REPLAY_RESULT_DIFFERENT: ReplayResult.ValueType  # 1
 REPLAY_RESULT_NOT_REPLAYABLE: ReplayResult.ValueType  # 2
 """Not replayable: evidence was erased on schedule."""
 REPLAY_RESULT_FAILED: ReplayResult.ValueType  # 3
-"""Not replayable: a pack's bytes, or an entry, are missing or damaged."""
+"""Not replayable: a pack's bytes, or an entry, are missing or damaged; or another engine version decided it, or the
+ledger does not record the settings of its day, and it comes out differently. `differences` says which.
+"""
 Global___ReplayResult: _TypeAlias = ReplayResult  # noqa: Y015
 
 @_typing.final
@@ -421,8 +425,8 @@ class ReplayDecisionsRequest(_message.Message):
     """Only this decision. Empty: all in the range."""
     @_builtins.property
     def pack_tomls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Packs, as TOML of at most 1 MiB each, that stand in for those of the day with the same pack_id. At most 16. None:
-        the packs of the day.
+        """Packs, as TOML of at most 1 MiB each, that stand in for those of the day with the same pack_id; one whose pack_id was
+        not active is added. At most 16. None: the packs of the day.
         """
 
     def __init__(
@@ -502,7 +506,7 @@ class ReplayProgress(_message.Message):
     NOT_REPLAYABLE_COUNT_FIELD_NUMBER: _builtins.int
     FAILED_COUNT_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
-    """Decisions in the range."""
+    """Decisions in the range so far; in the last message all of them."""
     replayed_count: _builtins.int
     """Decided again so far."""
     equal_count: _builtins.int
@@ -545,7 +549,7 @@ class ReplayDecisionsResponse(_message.Message):
 
     @_builtins.property
     def progress(self) -> Global___ReplayProgress:
-        """At least every 1,000 decisions, and last."""
+        """At least every 1,000 entries, and last."""
 
     def __init__(
         self,

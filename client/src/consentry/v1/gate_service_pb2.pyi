@@ -731,21 +731,29 @@ class ExplainRequest(_message.Message):
 
     DECISION_ID_FIELD_NUMBER: _builtins.int
     HYPOTHETICAL_FIELD_NUMBER: _builtins.int
+    FACE_INDICES_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """A recorded decision, on the facts and packs of its day."""
     @_builtins.property
     def hypothetical(self) -> Global___CheckRequest:
         """A hypothetical request, on the facts and packs of now. Its request_id and permit fields are ignored."""
 
+    @_builtins.property
+    def face_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only these faces, by their position in the request; at most 256, each named once. None: all. A trace that is
+        longer than 3 MiB is TOO_LARGE: name fewer faces.
+        """
+
     def __init__(
         self,
         *,
         decision_id: _builtins.str = ...,
         hypothetical: Global___CheckRequest | None = ...,
+        face_indices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "hypothetical", b"hypothetical", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "hypothetical", b"hypothetical", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "face_indices", b"face_indices", "hypothetical", b"hypothetical", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["decision_id", "hypothetical"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -768,6 +776,8 @@ class ExplanationStep(_message.Message):
     BASIS_INDICES_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was looked at, one plain sentence."""
     result: Global___StepResult.ValueType
@@ -782,6 +792,10 @@ class ExplanationStep(_message.Message):
     """The provision."""
     outcome: _vocabulary_pb2.Outcome.ValueType
     """What this step alone leads to. UNSPECIFIED for conditions."""
+    grade: _vocabulary_pb2.Grade.ValueType
+    """How far the rule's text was confirmed against its source. UNSPECIFIED where this step is no rule."""
+    remedy: _builtins.str
+    """What would change the answer, one plain sentence. Empty where nothing has to change."""
     @_builtins.property
     def basis_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ledger indices of the facts looked at."""
@@ -802,10 +816,12 @@ class ExplanationStep(_message.Message):
         basis_indices: _abc.Iterable[_builtins.int] | None = ...,
         outcome: _vocabulary_pb2.Outcome.ValueType = ...,
         steps: _abc.Iterable[Global___ExplanationStep] | None = ...,
+        grade: _vocabulary_pb2.Grade.ValueType = ...,
+        remedy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_indices", b"basis_indices", "citation", b"citation", "outcome", b"outcome", "pack_id", b"pack_id", "result", b"result", "rule_id", b"rule_id", "rule_version", b"rule_version", "steps", b"steps", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_indices", b"basis_indices", "citation", b"citation", "grade", b"grade", "outcome", b"outcome", "pack_id", b"pack_id", "remedy", b"remedy", "result", b"result", "rule_id", b"rule_id", "rule_version", b"rule_version", "steps", b"steps", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -821,8 +837,8 @@ class ExplainResponse(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """Whether the recorded decision could be traced in full. False: evidence was erased on schedule; the text of the step
-    says which.
+    """Whether the trace comes to the recorded decision in full. False: evidence was erased on schedule, or another engine
+    version decided otherwise; the text of a step says which.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -830,7 +846,9 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplanationStep]:
-        """The trace: one step per face, then per pack, rule and condition."""
+        """The trace: one step per face, then per pack, rule and condition. Before the faces come steps about the whole, where
+        the answer that is recorded is not what the facts and packs of its day come to.
+        """
 
     def __init__(
         self,

@@ -142,7 +142,8 @@ class GateServiceServicer(object):
         """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
         Roles: officer, auditor, operator; processor for its own decisions.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+        request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -89,7 +89,8 @@ class GateServiceStub:
     """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
     Roles: officer, auditor, operator; processor for its own decisions.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+    request.
     """
     Simulate: _grpc.UnaryUnaryMultiCallable[_gate_service_pb2.SimulateRequest, _gate_service_pb2.SimulateResponse]
     """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
@@ -148,7 +149,8 @@ class GateServiceAsyncStub(GateServiceStub):
     """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
     Roles: officer, auditor, operator; processor for its own decisions.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+    request.
     """
     Simulate: _aio.UnaryUnaryMultiCallable[_gate_service_pb2.SimulateRequest, _gate_service_pb2.SimulateResponse]  # type: ignore[assignment]
     """Decides planned operations on the facts and packs of now and counts the answers. Nothing is recorded, nobody new is
@@ -240,7 +242,8 @@ class GateServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows the full trace of one recorded decision, or of a hypothetical one, which is not recorded and gives no permit.
         Roles: officer, auditor, operator; processor for its own decisions.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; DESTROYED for a hypothetical request about a photo that is; TOO_LARGE; what Check refuses in a
+        request.
         """
 
     @_abc_1.abstractmethod

@@ -220,7 +220,7 @@ class Gate:
         observed = bool(switches) and observable and is_observed(switches, request.operation, book.now)
         # (3) asked before?
         found = earlier(book, asked.key)
-        on_record = _faces_on_record(decision, faces)
+        on_record = faces_on_record(decision, faces)
         people = tuple(face.subject_ref for face in on_record)
         packs = tuple(pack.index for pack in active)
         previous: RecordedDecision | None = None
@@ -468,7 +468,7 @@ def _either(said: bool | None, recorded: bool | None) -> bool | None:  # noqa: F
     return True if said or recorded else recorded if said is None else said
 
 
-def _faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:
+def faces_on_record(decision: Decision, faces: Sequence[Face]) -> tuple[FaceOnRecord, ...]:
     """What the entry says of each face; a request about no face keeps the one answer it got."""
     return tuple(
         _face_on_record(answer, faces[place] if place < len(faces) else Face(None))

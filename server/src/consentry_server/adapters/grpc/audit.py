@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consentry.v1 import audit_service_pb2 as pb
 from consentry.v1 import ledger_pb2
-from consentry_server.adapters.grpc import evidence, paging, read, read_consent, words, write_anchoring
+from consentry_server.adapters.grpc import evidence, explain, paging, read, read_consent, words, write_anchoring
 from consentry_server.adapters.grpc.servicer import Servicer
 from consentry_server.core.errors import ConsentryError
 from consentry_server.core.ledger.checkpoint import open_checkpoint
@@ -129,6 +129,14 @@ class AuditServicer(Servicer):
         return pb.GetCoverageResponse(
             rows=[_coverage_row(row) for row in rows], next_page_token=page.token(last) if last else ""
         )
+
+    async def ReplayDecisions(  # noqa: N802 - the RPC's name
+        self, request: pb.ReplayDecisionsRequest, _context: Any
+    ) -> AsyncIterator[pb.ReplayDecisionsResponse]:
+        """Decide recorded requests again and stream the differences."""
+        _caller, tenant, ledger = self._call()
+        async for part in explain.replay(tenant, ledger, request):
+            yield part
 
     async def ExportEvidence(  # noqa: N802 - the RPC's name
         self, request: pb.ExportEvidenceRequest, _context: Any

@@ -1,4 +1,4 @@
-"""GateService: Check, BatchCheck, StreamChecks, RecordProcessing, and the queue of reviews."""
+"""GateService: checks, what was done after them, why they came out so, the queue of reviews, rehearsals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from consentry.v1 import gate_service_pb2 as pb
 from consentry_server.adapters.grpc import (
+    explain,
     posture,
     read,
     read_consent,
@@ -133,6 +134,10 @@ class GateServicer(Servicer):
         operations = posture.planned(request, self._clock(), tally)
         time, packs = await self._call().tenant.rehearsal.simulate(operations, tally)
         return posture.simulated(tally, [each.correlation_id for each in request.operations], time, packs)
+
+    async def Explain(self, request: pb.ExplainRequest, _context: Any) -> pb.ExplainResponse:  # noqa: N802 - the RPC's name
+        """Show the full trace of a recorded decision, or of a hypothetical one."""
+        return await explain.explain(self._call(), request, self._clock())
 
     async def _check(self, call: Call, request: pb.CheckRequest, form: Callable[[pb.CheckResponse], T]) -> T:
         """Decide, and answer in some form."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from consentry_server.services.ends import Ends
     from consentry_server.services.enforcement import Enforcement
     from consentry_server.services.evidence import Evidence
+    from consentry_server.services.explaining import Explaining
     from consentry_server.services.gate import Gate
     from consentry_server.services.identifiers import Identifiers
     from consentry_server.services.notice_diff import NoticeDiffs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from consentry_server.services.registry import Registry
     from consentry_server.services.rehearsal import Rehearsal
     from consentry_server.services.releases import Releases
+    from consentry_server.services.replaying import Replaying
     from consentry_server.services.retention import Retention
     from consentry_server.services.reviews import Reviews
     from consentry_server.services.rotation import Rotation
@@ -60,3 +62,5 @@ class Tenant:
     enforcement: Enforcement
     postures: Postures
     rehearsal: Rehearsal
+    explaining: Explaining
+    replaying: Replaying

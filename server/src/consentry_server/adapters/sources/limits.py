@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH
+from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH, is_pack_path
 from consentry_server.core.ledger.note import MAX_NOTE_BYTES
 from consentry_server.core.ledger.rotation import KEYS_PATH
 from consentry_server.core.ledger.tiles import FULL_TILE_BYTES, MAX_BUNDLED_ENTRY_BYTES, TILE_WIDTH
 
 _MAX_BUNDLE_BYTES: Final = TILE_WIDTH * (MAX_BUNDLED_ENTRY_BYTES + 2)
 _MAX_VKEY_BYTES: Final = 1024
+_MAX_PACK_BYTES: Final = 2**20
 
 
 def longest(path: str) -> int:
@@ -26,4 +27,6 @@ def longest(path: str) -> int:
         return MAX_NOTE_BYTES + 1
     if path == VKEY_PATH:
         return _MAX_VKEY_BYTES + 1
+    if is_pack_path(path):
+        return _MAX_PACK_BYTES + 1
     return (_MAX_BUNDLE_BYTES if path.startswith("tile/entries/") else FULL_TILE_BYTES) + 1

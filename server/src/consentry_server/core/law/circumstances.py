@@ -116,12 +116,20 @@ class Question(NamedTuple):
     Args:
         holds: The answer.
         reads: The fields of ``Circumstances`` that it looks at.
+        fact: For explanations: the one fact or property it looks at; empty where it is put together of others.
+        wanted: For explanations: the values under which it holds.
+        parts: For explanations: the questions it is put together of.
+        one_part: Whether one of the parts is enough; else all have to hold.
     """
 
     holds: Callable[[Circumstances], bool]
     reads: frozenset[str]
+    fact: str = ""
+    wanted: frozenset[object] = frozenset()
+    parts: tuple[Question, ...] = ()
+    one_part: bool = False
 
 
 def one_of(fact: str, wanted: frozenset[object]) -> Question:
     """Ask whether a fact, or something that follows from facts, is one of some values."""
-    return Question(lambda c: getattr(c, fact) in wanted, _MADE_OF.get(fact, frozenset({fact})))
+    return Question(lambda c: getattr(c, fact) in wanted, _MADE_OF.get(fact, frozenset({fact})), fact, wanted)

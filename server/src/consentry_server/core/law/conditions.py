@@ -62,7 +62,7 @@ def _except_word(name: str, words: type[Words]) -> Reader:
 
 def _any(table: Table, key: str) -> Question:
     parts = tuple(_all(part, key) for part in table.tables(key, required=True))
-    return Question(lambda c: any(part.holds(c) for part in parts), _reads(parts))
+    return Question(lambda c: any(part.holds(c) for part in parts), _reads(parts), parts=parts, one_part=True)
 
 
 CONDITIONS: Final[dict[str, Reader]] = {
@@ -108,7 +108,7 @@ def _all(table: Table, key: str) -> Question:
     if not parts:
         table.fail(key, "empty; leave it out where nothing is asked")
     every = tuple(parts)
-    return Question(lambda c: all(part.holds(c) for part in every), _reads(every))
+    return Question(lambda c: all(part.holds(c) for part in every), _reads(every), parts=every)
 
 
 def read_when(table: Table, key: str = "when") -> Question | None:

@@ -76,6 +76,8 @@ class Requirement(NamedTuple):
     """Whether holding is by itself a legal basis: a recorded determination, or a notice where no consent is asked."""
     unmet: Outcome | None
     """What follows where this is not met; None for what its rule says."""
+    that: str = ""
+    """Its word in the vocabulary, for explanations."""
 
 
 class PlainCheck(NamedTuple):
@@ -84,6 +86,7 @@ class PlainCheck(NamedTuple):
     asks: Question | Plain | PlainPerIdentifier | Sought
     failed: Finding
     review: Finding
+    that: str = ""
 
 
 class ChainCheck(NamedTuple):
@@ -92,6 +95,7 @@ class ChainCheck(NamedTuple):
     asks: Chained | PerIdentifier
     failed: Finding
     review: Finding
+    that: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,6 +297,7 @@ def read_requirement(table: Table) -> Requirement:
         remedy=table.text("remedy"),
         grants=name in GRANTING,
         unmet=table.word("unmet", Outcome) if "unmet" in table else None,
+        that=name,
     )
     if found.unmet not in {None, Outcome.DENY, Outcome.REVIEW}:
         table.fail("unmet", "only DENY or REVIEW: what is not met never permits")
@@ -317,9 +322,9 @@ def _checks(
         failed = _finding(head, text, requirement.code, requirement.text, requirement.remedy, outcome)
         review = replace(failed, outcome=Outcome.REVIEW)
         if requirement.plain is not None:
-            plain.append(PlainCheck(requirement.plain, failed, review))
+            plain.append(PlainCheck(requirement.plain, failed, review, requirement.that))
         if requirement.chained is not None:
-            chain.append(ChainCheck(requirement.chained, failed, review))
+            chain.append(ChainCheck(requirement.chained, failed, review, requirement.that))
         grants = grants or requirement.grants
     asks = {check.asks for check in chain}
     if authority_at_signing in asks and not_outgrown not in asks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.ledger.checkpoint import open_checkpoint
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 CHECKPOINT_PATH: Final = "checkpoint"  # C2SP tlog-tiles
 VKEY_PATH: Final = "vkey"
+_PACK_PATH: Final = re.compile(r"packs/[0-9a-f]{64}\.toml")
+
+
+def pack_path(sha256: str) -> str:
+    """Where an export has the bytes of a law pack, so that its decisions can be replayed from it alone."""
+    return f"packs/{sha256}.toml"
+
+
+def is_pack_path(path: str) -> bool:
+    """Whether a file is a law pack; its name says its hash, which the entry that activated it names."""
+    return _PACK_PATH.fullmatch(path) is not None
 
 
 def export_tiles(
@@ -77,7 +89,8 @@ def export(
         key: The ledger's key.
         read_entries: As in ``export_tiles``.
         read_tile: As in ``export_tiles``.
-        beside: Path and contents of what belongs to the ledger and is no tile: ``keys``, ``anchors/...``.
+        beside: Path and contents of what belongs to the ledger and is no tile: ``keys``, ``anchors/...``,
+            ``packs/...``.
 
     Yields:
         Path and contents: ``vkey``, ``tile/...``, what stands beside, ``checkpoint``.

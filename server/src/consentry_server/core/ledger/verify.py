@@ -12,7 +12,7 @@ from consentry_server.core.ledger.checkpoint import OpenedCheckpoint, open_check
 from consentry_server.core.ledger.entry import decode_with_people
 from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.evidence import Evidence
-from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH
+from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH, is_pack_path
 from consentry_server.core.ledger.merkle import HASH_BYTES, Frontier, hash_leaf, perfect_root
 from consentry_server.core.ledger.report import Completeness, Integrity, Report, Selection
 from consentry_server.core.ledger.rotation import KEYS_PATH, newest_key
@@ -173,7 +173,8 @@ class _Ledger:
             try:
                 tile = parse_path(path)
             except LedgerError:
-                if path not in {CHECKPOINT_PATH, VKEY_PATH, KEYS_PATH} and anchors.parse_path(path) is None:
+                known = path in {CHECKPOINT_PATH, VKEY_PATH, KEYS_PATH} or is_pack_path(path)
+                if not known and anchors.parse_path(path) is None:
                     self.not_covered.append(path)
                 continue
             width = width_at(tile.level, tile.number, size)

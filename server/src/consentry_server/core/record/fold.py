@@ -92,6 +92,11 @@ def changes_facts(entry_type: str) -> bool:
     return entry_type in _HANDLERS
 
 
+def fact_types() -> frozenset[str]:
+    """The types of entries that change a fact."""
+    return frozenset(_HANDLERS)
+
+
 class _Stamp:
     """Index and time of the entry being folded."""
 

@@ -72,9 +72,13 @@ def rebuilt(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def system_started(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
     """A start of the service."""
-    return "system started", [
+    sentences = [
         (
             f"Version {entry['engine']} started, with the settings whose SHA-256 begins with"
             f" {entry['settings_sha256'][:16]}."
         )
     ]
+    if "unknown_regions" in entry:
+        regions = ", ".join(entry["unknown_regions"])
+        sentences.append(f"Where it is not known where a person lives, the law of {regions} is looked at.")
+    return "system started", sentences
