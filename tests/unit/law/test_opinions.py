@@ -97,7 +97,7 @@ MARKED = [
 @st.composite
 def questions(draw: st.DrawFn) -> OperationRequest:
     """What these laws have words for, more often than what they have none for."""
-    venues = {fact: draw(st.sampled_from([None, True, False])) for fact in VENUES}
+    venues: dict[str, Any] = {fact: draw(st.sampled_from([None, True, False])) for fact in VENUES}
     operation, purpose, category = draw(st.one_of(st.sampled_from(MARKED), st.tuples(*COMMON)))
     return replace(
         draw(requests()),

@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from consentry_server.core.vocabulary import ConsentScope, DataCategory, Operation, Outcome, Purpose, Relationship
+from consentry_server.core.vocabulary import (
+    ConsentScope,
+    Consideration,
+    DataCategory,
+    Operation,
+    Outcome,
+    Purpose,
+    Relationship,
+    SourceKind,
+)
 from tests.unit.law.faults import DELIVERY_FAULTS, NOTICE_FAULTS, RELEASE_FAULTS
-from tests.unit.law.test_opinions import KINDS, LAWS, MARKED, Law, ask, living_in, opinion_on
+from tests.unit.law.test_opinions import KINDS, LAWS, MARKED, VENUES, Law, ask, living_in, opinion_on
 from tests.unit.law.worlds import (
     PERMITS,
     World,
@@ -35,6 +44,9 @@ FAULTS: list[tuple[str, Any]] = [
     *(("delivery", changes) for changes, _ in DELIVERY_FAULTS),
     *(("release", changes) for changes, _ in RELEASE_FAULTS),
     ("release", {"explicit": False}),
+    *(("request", {fact: True}) for fact in VENUES),
+    ("request", {"source_kind": SourceKind.SCRAPED}),
+    ("request", {"consideration": Consideration.VALUE}),
     ("subject", {"releases": ()}),
     ("subject", {"relationship": Relationship.EMPLOYEE}),
     *(("without", kind) for kind in KINDS),
@@ -61,7 +73,9 @@ def world(question: tuple[Operation, Purpose, DataCategory], part: str, changes:
         for kind in KINDS
         if str(kind) not in gone
     )
-    request = make_request(operation, purpose=purpose, category=category, stored=True)
+    request = make_request(
+        operation, purpose=purpose, category=category, **{"stored": True, **spoil.get("request", {})}
+    )
     return World(request, named(subject), make_tenant(notice, determinations=on_record))
 
 
