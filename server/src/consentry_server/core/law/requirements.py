@@ -178,6 +178,7 @@ def _told(accepted: frozenset[NoticeChannel]) -> PlainPerIdentifier:
                     and d.channel in accepted
                     and n.index < d.index
                     and d.time <= s.now
+                    and d.occurred_at <= s.now
                     and n.effective_time <= s.now
                     and n.says_collected_or_stored
                     and s.request.purpose in n.purposes
