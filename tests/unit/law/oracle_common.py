@@ -68,9 +68,11 @@ def determined(kind: str, q: OperationRequest, face: Face, tenant: Tenant, now: 
             continue
         if q.purpose not in d.purposes and (d.purposes or not whole):
             continue
-        if d.subject_ref and (face.subject is None or face.subject.subject_ref != d.subject_ref):
+        person = None if str(face.known_by) == "UNKNOWN" else face.subject
+        if d.subject_ref and (person is None or person.subject_ref != d.subject_ref):
             continue
-        if d.algorithm_id and (d.algorithm_id, d.algorithm_version) != (q.algorithm_id, q.algorithm_version):
+        named = (d.algorithm_id, d.algorithm_version)
+        if any(named) and (not all(named) or named != (q.algorithm_id, q.algorithm_version)):
             continue
         yield d
 
