@@ -28,6 +28,7 @@ from consentry_server.core.record.facts import (
     Tenant,
     Term,
 )
+from consentry_server.core.record.house import Statement
 from consentry_server.core.vocabulary import (
     REGIONS,
     AgeBand,
@@ -195,7 +196,12 @@ class Case:
             encrypted_in_transit=self._care,
             protection_at_least_other_sensitive=self._care,
             notices={("notice", 1): notice},
+            statements=self._statements(told),
         )
+
+    def _statements(self, told: datetime) -> tuple[Statement, ...]:
+        said = self._changes["statement"]
+        return (Statement("statement", 7, told, told, text_sha256=_HASH, **said),) if said else ()
 
     def _determination(self, said: dict[str, Any], told: datetime, now: datetime) -> Determination:
         return Determination(
@@ -371,6 +377,8 @@ def _differences(part: Table, key: str) -> dict[str, Any]:
         "algorithm_version": part.text,
         "about_subject": part.flag,
         "approved": part.flag,
+        "only_visibilities": lambda k: part.words(k, Visibility),
+        "excluded_categories": lambda k: part.words(k, DataCategory),
     }
     allowed = _CHANGES[key]
     found = {name: readers[name](name) for name in part if name in allowed}
@@ -423,6 +431,7 @@ _CHANGES: Final[dict[str, frozenset[str]]] = {
             "made_ago",
         }
     ),
+    "statement": frozenset({"operations", "purposes", "only_visibilities", "excluded_categories"}),
 }
 
 
