@@ -141,6 +141,7 @@ async def test_the_cover_is_pdf_a_and_the_timeline_is_plain(story: Story) -> Non
 
 async def test_entries_after_the_checkpoint_are_not_in_it(story: Story) -> None:
     note = await story.tenant.audit.checkpoint()
+    story.stack.clock.forward(seconds=1)
     await story.stack.consent("eileen")
     earlier = unpack(b"".join(story.tenant.evidence.export(Wanted(subject_ref=story.eileen), note)))
     later = unpack(await story.pack(Wanted(subject_ref=story.eileen)))

@@ -241,6 +241,7 @@ async def test_anchors_go_along_and_are_checked(tmp_path: Path, story: Story) ->
     line = note.cosign(body, key, WITNESS.sign, 1_795_428_000)
     (at / "witness.cosignature").write_bytes(note.Note(body, (line,)).encode().partition(b"\n\n")[2])
     shutil.copy(tmp_path / "tsa" / "ca.pem", anchors / "authority.pem")
+    story.stack.clock.forward(seconds=1)
     await story.stack.consent("eileen")
     files = unpack(await story.pack(Wanted(subject_ref=story.eileen)))
     assert {f"anchors/{size}/checkpoint", f"anchors/{size}/authority.tsr", "anchors/authority.pem"} <= set(files)

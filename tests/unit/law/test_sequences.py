@@ -157,7 +157,7 @@ def after(before: State, event: str) -> State:
         return replace(state, signed=(*state.signed, Signed(state.told, now + RELEASE_LIVES)))
     if event == "withdrawal":
         gone = [release.release_id for release in state.get(Subject, WHO).releases]
-        state.fold("release.withdrawn", releases=gone, people=people)
+        state.fold("release.withdrawn", releases=gone, all=True, people=people)
         return replace(state, signed=())
     if event == "interaction":
         state.fold("interaction.recorded", people=people)

@@ -110,3 +110,14 @@ def test_an_entry_about_nobody_is_followed_by_nobody() -> None:
 def test_gaps_are_kept_up_to_a_limit_and_counted_beyond() -> None:
     chains = Written([[("a", 1, -1)], *([("a", 2, 0)] for _ in range(300))]).chains()
     assert (len(chains.gaps), chains.gaps_total) == (MAX_GAPS, 299)
+
+
+def test_an_entry_without_persons_is_nobodys_predecessor() -> None:
+    """It lies just before the true one, whose token comes next."""
+    a = "a"
+    sound = Written([[(a, 1, -1)], [], [(a, 2, 0)], [(a, 3, 2)]])
+    assert sound.chains().gaps_total == 0
+    wrong = Written([[(a, 1, -1)], [], [(a, 2, 0)], [(a, 3, 1)]])
+    for cuts in ((), (1,), (2,), (3,)):
+        (gap,) = wrong.chains(*cuts).gaps
+        assert (gap.place, gap.previous) == (3, 1)

@@ -1007,33 +1007,33 @@ class _DeterminationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Det
     """RCW 19.375.020(7), .010(8): a security purpose."""
     DETERMINATION_KIND_WA_VALID_AUTHORIZATION: _DeterminationKind.ValueType  # 17
     """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
-    DETERMINATION_KIND_VENUE_SIGNAGE: _DeterminationKind.ValueType  # 20
+    DETERMINATION_KIND_VENUE_SIGNAGE: _DeterminationKind.ValueType  # 18
     """N.Y.C. Admin. Code 22-1202(a): a clear and conspicuous sign stands at every customer entrance."""
-    DETERMINATION_KIND_LEGAL_COMPLIANCE: _DeterminationKind.ValueType  # 21
+    DETERMINATION_KIND_LEGAL_COMPLIANCE: _DeterminationKind.ValueType  # 19
     """Portland City Code 34.10: necessary to comply with a law."""
-    DETERMINATION_KIND_DEVICE_UNLOCK: _DeterminationKind.ValueType  # 22
+    DETERMINATION_KIND_DEVICE_UNLOCK: _DeterminationKind.ValueType  # 20
     """Portland City Code 34.10: the person unlocks their own or their employer's device."""
-    DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: _DeterminationKind.ValueType  # 23
+    DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: _DeterminationKind.ValueType  # 21
     """Portland City Code 34.10: automatic face detection in a social media application."""
-    DETERMINATION_KIND_STRICT_NECESSITY: _DeterminationKind.ValueType  # 24
+    DETERMINATION_KIND_STRICT_NECESSITY: _DeterminationKind.ValueType  # 22
     """Md. Com. Law 14-4707(a): strictly necessary for the product or service that the consumer requested."""
-    DETERMINATION_KIND_REASONABLE_NECESSITY: _DeterminationKind.ValueType  # 25
+    DETERMINATION_KIND_REASONABLE_NECESSITY: _DeterminationKind.ValueType  # 23
     """Conn. Gen. Stat. 42-520, Cal. Civ. Code 1798.121: reasonably necessary for what the person asked for."""
-    DETERMINATION_KIND_LAWFUL_BASIS: _DeterminationKind.ValueType  # 26
+    DETERMINATION_KIND_LAWFUL_BASIS: _DeterminationKind.ValueType  # 24
     """GDPR Article 6, UK GDPR Article 6: the basis of this processing is on record."""
-    DETERMINATION_KIND_IMPACT_ASSESSMENT: _DeterminationKind.ValueType  # 27
+    DETERMINATION_KIND_IMPACT_ASSESSMENT: _DeterminationKind.ValueType  # 25
     """GDPR Article 35, UK GDPR Article 35: assessed, or found not to need it."""
-    DETERMINATION_KIND_RISK_ASSESSMENT: _DeterminationKind.ValueType  # 28
+    DETERMINATION_KIND_RISK_ASSESSMENT: _DeterminationKind.ValueType  # 26
     """11 CCR 7150: assessed, or found not to need it."""
-    DETERMINATION_KIND_ALTERNATIVE_OFFERED: _DeterminationKind.ValueType  # 29
+    DETERMINATION_KIND_ALTERNATIVE_OFFERED: _DeterminationKind.ValueType  # 27
     """ICO guidance on biometric data: who does not consent has another way."""
-    DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: _DeterminationKind.ValueType  # 30
+    DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: _DeterminationKind.ValueType  # 28
     """16 CFR 312.5(b): the method by which a parent's consent is obtained is one that the rule accepts."""
-    DETERMINATION_KIND_INTEGRAL_DISCLOSURE: _DeterminationKind.ValueType  # 31
+    DETERMINATION_KIND_INTEGRAL_DISCLOSURE: _DeterminationKind.ValueType  # 29
     """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
-    DETERMINATION_KIND_CHILD_DATA_SECURITY: _DeterminationKind.ValueType  # 32
+    DETERMINATION_KIND_CHILD_DATA_SECURITY: _DeterminationKind.ValueType  # 30
     """16 CFR 312.8: a written security programme for children's data."""
-    DETERMINATION_KIND_ACCURACY_TESTED: _DeterminationKind.ValueType  # 33
+    DETERMINATION_KIND_ACCURACY_TESTED: _DeterminationKind.ValueType  # 31
     """The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 
 class DeterminationKind(_DeterminationKind, metaclass=_DeterminationKindEnumTypeWrapper):
@@ -1075,33 +1075,33 @@ DETERMINATION_KIND_WA_SECURITY: DeterminationKind.ValueType  # 16
 """RCW 19.375.020(7), .010(8): a security purpose."""
 DETERMINATION_KIND_WA_VALID_AUTHORIZATION: DeterminationKind.ValueType  # 17
 """RCW 19.373.070: the person signed a valid authorization of this sale, with all that the section lists."""
-DETERMINATION_KIND_VENUE_SIGNAGE: DeterminationKind.ValueType  # 20
+DETERMINATION_KIND_VENUE_SIGNAGE: DeterminationKind.ValueType  # 18
 """N.Y.C. Admin. Code 22-1202(a): a clear and conspicuous sign stands at every customer entrance."""
-DETERMINATION_KIND_LEGAL_COMPLIANCE: DeterminationKind.ValueType  # 21
+DETERMINATION_KIND_LEGAL_COMPLIANCE: DeterminationKind.ValueType  # 19
 """Portland City Code 34.10: necessary to comply with a law."""
-DETERMINATION_KIND_DEVICE_UNLOCK: DeterminationKind.ValueType  # 22
+DETERMINATION_KIND_DEVICE_UNLOCK: DeterminationKind.ValueType  # 20
 """Portland City Code 34.10: the person unlocks their own or their employer's device."""
-DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: DeterminationKind.ValueType  # 23
+DETERMINATION_KIND_SOCIAL_MEDIA_FACE_DETECTION: DeterminationKind.ValueType  # 21
 """Portland City Code 34.10: automatic face detection in a social media application."""
-DETERMINATION_KIND_STRICT_NECESSITY: DeterminationKind.ValueType  # 24
+DETERMINATION_KIND_STRICT_NECESSITY: DeterminationKind.ValueType  # 22
 """Md. Com. Law 14-4707(a): strictly necessary for the product or service that the consumer requested."""
-DETERMINATION_KIND_REASONABLE_NECESSITY: DeterminationKind.ValueType  # 25
+DETERMINATION_KIND_REASONABLE_NECESSITY: DeterminationKind.ValueType  # 23
 """Conn. Gen. Stat. 42-520, Cal. Civ. Code 1798.121: reasonably necessary for what the person asked for."""
-DETERMINATION_KIND_LAWFUL_BASIS: DeterminationKind.ValueType  # 26
+DETERMINATION_KIND_LAWFUL_BASIS: DeterminationKind.ValueType  # 24
 """GDPR Article 6, UK GDPR Article 6: the basis of this processing is on record."""
-DETERMINATION_KIND_IMPACT_ASSESSMENT: DeterminationKind.ValueType  # 27
+DETERMINATION_KIND_IMPACT_ASSESSMENT: DeterminationKind.ValueType  # 25
 """GDPR Article 35, UK GDPR Article 35: assessed, or found not to need it."""
-DETERMINATION_KIND_RISK_ASSESSMENT: DeterminationKind.ValueType  # 28
+DETERMINATION_KIND_RISK_ASSESSMENT: DeterminationKind.ValueType  # 26
 """11 CCR 7150: assessed, or found not to need it."""
-DETERMINATION_KIND_ALTERNATIVE_OFFERED: DeterminationKind.ValueType  # 29
+DETERMINATION_KIND_ALTERNATIVE_OFFERED: DeterminationKind.ValueType  # 27
 """ICO guidance on biometric data: who does not consent has another way."""
-DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: DeterminationKind.ValueType  # 30
+DETERMINATION_KIND_VERIFIABLE_PARENTAL_CONSENT: DeterminationKind.ValueType  # 28
 """16 CFR 312.5(b): the method by which a parent's consent is obtained is one that the rule accepts."""
-DETERMINATION_KIND_INTEGRAL_DISCLOSURE: DeterminationKind.ValueType  # 31
+DETERMINATION_KIND_INTEGRAL_DISCLOSURE: DeterminationKind.ValueType  # 29
 """16 CFR 312.5(a)(2): the disclosure is integral to the service that the child uses."""
-DETERMINATION_KIND_CHILD_DATA_SECURITY: DeterminationKind.ValueType  # 32
+DETERMINATION_KIND_CHILD_DATA_SECURITY: DeterminationKind.ValueType  # 30
 """16 CFR 312.8: a written security programme for children's data."""
-DETERMINATION_KIND_ACCURACY_TESTED: DeterminationKind.ValueType  # 33
+DETERMINATION_KIND_ACCURACY_TESTED: DeterminationKind.ValueType  # 31
 """The named algorithm version was tested for accuracy and bias, with a threshold of image quality (FTC v. Rite Aid)."""
 Global___DeterminationKind: _TypeAlias = DeterminationKind  # noqa: Y015
 

@@ -135,7 +135,7 @@ class Chains:
         tokens.extend(links.tokens)
         for want, before, place in zip(links.wants, links.previous, links.places, strict=True):
             at = first[before]
-            if tokens[at] == want:
+            if tokens[at] == want and at < first[before + 1]:  # an entry without persons has no token of its own
                 tokens[at] = place  # taken
             else:
                 self._look_further(want, before, place)
