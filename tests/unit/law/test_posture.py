@@ -157,7 +157,7 @@ def test_a_law_under_which_nothing_named_is_permitted_is_named() -> None:
     """A ban is no lack of a notice; but a report that said nothing would read as if all were well."""
     ban = elsewhere("US-TX", ('require = ["person-identified", "person-linked"]', 'require = ["never-sold"]'))
     found = lacks(make_tenant(), regions=frozenset({"US-TX"}), packs=(ban, HOUSE))
-    assert told(found) == {("REVIEW", "NOT_EXAMINED", "pack new-law 1")}
+    assert told(found) == {("REVIEW", "NOT_EXAMINED", f"pack new-law {IL.version}")}
 
 
 EITHER = """
@@ -229,7 +229,7 @@ def test_who_was_told_and_signed_is_refused_only_for_what_posture_tells(
     for purpose in notice.purposes or {Purpose.TAGGING}:
         face = person(notice, at, "US-IL", purpose, age=AgeBand.ADULT, own=True)
         for category in notice.categories or {DataCategory.FACE_TEMPLATE}:
-            for request in requests(purpose, category, at):
+            for request in requests(purpose, category, at, ILLINOIS):
                 if decide(request, [face], good, PACKS, now=at, unknown_regions=ILLINOIS).outcome in PERMITS:
                     answer = decide(request, [face], tenant, PACKS, now=at, unknown_regions=ILLINOIS)
                     codes = {reason.code for reason in answer.reasons if reason.remedy}
@@ -297,13 +297,13 @@ def test_determinations_that_wait_or_are_about_to_expire() -> None:
 
 def test_packs_that_are_missing_old_or_about_to_end() -> None:
     assert by_hand(regions=frozenset({"US-IL", "US-TX"})) == {("DENY", "PACK_MISSING", "packs")}
-    newer = load_pack(pack_bytes("us-il-bipa.toml").replace(b"version = 1\ntitle", b"version = 2\ntitle"), name="new")
-    assert by_hand(bundled=(newer, HOUSE)) == {("REVIEW", "PACK_OLD", "pack us-il-bipa 1")}
+    newer = replace(IL, version=IL.version + 1)
+    assert by_hand(bundled=(newer, HOUSE)) == {("REVIEW", "PACK_OLD", f"pack us-il-bipa {IL.version}")}
     stale = by_hand(now=NOW + days(400), details={}, packs=(IL,), bundled=())
-    assert ("ALLOW", "PACK_STALE", "pack us-il-bipa 1") in stale
+    assert ("ALLOW", "PACK_STALE", f"pack us-il-bipa {IL.version}") in stale
     ends = elsewhere("US-TX", ("evaluated_as_of", "effective_to = 2026-12-01\nevaluated_as_of"))
     found = by_hand(regions=frozenset({"US-TX"}), packs=(ends, HOUSE))
-    assert found == {("REVIEW", "PACK_ENDS", "pack new-law 1")}
+    assert found == {("REVIEW", "PACK_ENDS", f"pack new-law {IL.version}")}
 
 
 def test_an_operation_that_is_only_observed_is_told() -> None:

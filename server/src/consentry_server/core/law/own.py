@@ -146,9 +146,11 @@ def _bounded(pack: Pack, name: str) -> None:
 
 def findings(pack: Pack) -> list[Finding]:
     """Everything that a pack can find wrong, in the file's order, each as it is said in a review."""
-    found = [row.review for row in pack.parts.scope if row.review is not None]
-    for rule in pack.parts.rules:
-        found += _of_rule(rule)
+    found: list[Finding] = []
+    for sheet in pack.sheets:
+        found += [row.review for row in sheet.parts.scope if row.review is not None]
+        for rule in sheet.parts.rules:
+            found += _of_rule(rule)
     return found
 
 

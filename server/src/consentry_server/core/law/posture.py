@@ -118,7 +118,7 @@ class _Court:
         found = self._uses.get(key)
         if found is None:
             plans: dict[Plan, OperationRequest] = {}
-            for request in requests(purpose, category, at, recipient):
+            for request in requests(purpose, category, at, self.place.regions, recipient):
                 plans.setdefault(self.plan(request, face, tenant, at), request)
             found = self._uses[key] = list(plans.items())
         return found

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from consentry_server.core.law.circumstances import LEAVING
+from consentry_server.core.law.situation import VENUES
 from consentry_server.core.record.facts import (
     Delivery,
     Face,
@@ -46,7 +47,7 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 T = TypeVar("T")
 
@@ -199,18 +200,23 @@ def person(
     return Face(subject, KnownBy.DECLARED_BY_UPLOADER)
 
 
-def requests(purpose: Purpose, category: DataCategory, at: datetime, recipient: str = "") -> Iterator[OperationRequest]:
+def requests(
+    purpose: Purpose, category: DataCategory, at: datetime, regions: Collection[str], recipient: str = ""
+) -> Iterator[OperationRequest]:
     """Every operation for one purpose on one category, with everything said of it that speaks for it.
 
-    Each is tried as a scan of the face and as none. Facts that were added later are tried unsaid and as said.
+    Each is tried as a scan of the face and as none. Facts that were added later are tried unsaid and as said; a venue
+    only where its region is looked at, since it would bring the law of that region along.
 
     Args:
         purpose: Its purpose.
         category: Its data.
         at: When it takes place.
+        regions: What is looked at.
         recipient: Who gets the data, or takes part; empty for nobody.
     """
-    later: dict[str, Any] = dict.fromkeys(_said_later(), True)
+    said = (name for name in _said_later() if name not in VENUES or VENUES[name] in regions)
+    later: dict[str, Any] = dict.fromkeys(said, True)
     for operation in OPERATIONS:
         if operation is Operation.DISCLOSE and not recipient:
             continue
