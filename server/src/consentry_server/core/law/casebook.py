@@ -45,7 +45,7 @@ class CaseResult:
 
 
 def run_cases(pack: Pack, packs: Sequence[Pack]) -> tuple[CaseResult, ...]:
-    """Decide every case of one pack, at noon of its own day or else of the day the pack was last looked at.
+    """Decide every case of one pack, at its own time or else at noon of the day the pack was last looked at.
 
     Args:
         pack: The pack whose cases are run.
@@ -54,7 +54,7 @@ def run_cases(pack: Pack, packs: Sequence[Pack]) -> tuple[CaseResult, ...]:
     region = "US-AL" if pack.everywhere else min(pack.regions)
     results: list[CaseResult] = []
     for case in pack.cases:
-        now = case.at or midnight(case.on or pack.evaluated_as_of) + timedelta(hours=12)
+        now = case.at or midnight(pack.evaluated_as_of) + timedelta(hours=12)
         asked = (pack,) if case.alone else packs
         face, tenant = case.facts(now, region)
         decision = decide(case.request, (face,), tenant, asked, now=now, unknown_regions=frozenset({region}))

@@ -57,7 +57,6 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from datetime import date
 
     from consentry_server.core.law.reading import Table
 
@@ -109,9 +108,8 @@ class Case:
         request: The operation.
         expected: The outcome the pack must lead to.
         codes: Codes, or ids of rules, that have to be among the reasons.
-        at: When it is decided, where that is not the day the pack was last looked at.
+        at: When it is decided; None is noon of the day the pack was last looked at.
         alone: Whether this pack is asked alone, where others would hide what it says.
-        on: The day it is decided; None is the day the pack was last looked at.
     """
 
     id: str
@@ -122,7 +120,6 @@ class Case:
     codes: tuple[str, ...]
     at: datetime | None
     alone: bool
-    on: date | None
     _person: Person
     _changes: dict[str, dict[str, Any]]
     _more_releases: tuple[dict[str, Any], ...]
@@ -447,7 +444,6 @@ def read_case(table: Table) -> Case:
         codes=table.texts("codes", required=False),
         at=_moment(table, "at") if "at" in table else None,
         alone=table.flag("alone", default=False),
-        on=table.day("on", required=False),
         _person=table.word("person", Person),
         _changes={key: _changes(table, key) for key in _CHANGES},
         _more_releases=tuple(_differences(part, "release") for part in table.tables("more_releases")),
