@@ -52,7 +52,7 @@ def bystander(scene: Scene) -> None:
         "DETECT_FACES for TAGGING, Alice and a stranger",
         told,
         outcome="DENY",
-        codes=["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING", "REGION_NOT_COVERED"],
+        codes=["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"],
     )
     story.require(holds=told.faces == MIXED, what=f"the faces got {told.faces}")
     story.require(holds=found.masked and len(found.found) == 1, what=f"{len(found.found)} faces were found")
@@ -72,7 +72,7 @@ def bystander(scene: Scene) -> None:
             match.answer, f"Likeness {match.similarity:.3f}: {'' if match.same_person else 'not '}the same person."
         ),
         outcome="DENY",
-        codes=["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING", "REGION_NOT_COVERED"],
+        codes=["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"],
     )
     story.require(holds=match.same_person, what=f"Alice was not recognised: {match.similarity}")
 

@@ -27,7 +27,7 @@ from face_tagger import vision
 ROOT = Path(__file__).parents[2]
 PHOTOS = ("portrait.jpg", "two-people.jpg", "no-face.jpg")
 DECISIONS = ("ALLOW", "ALLOW_NONBIOMETRIC", "REVIEW", "DENY")
-UNIDENTIFIED = ["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING", "REGION_NOT_COVERED"]
+UNIDENTIFIED = ["FACE_UNIDENTIFIED", "IMPACT_ASSESSMENT_MISSING", "LAWFUL_BASIS_MISSING"]
 STEPS = [
     ("upload-before-policy", "DENY", ["POLICY_MISSING"]),
     ("publish-policy", "RECORDED", []),

@@ -57,7 +57,6 @@ from consentry_server.core.vocabulary import (
 )
 
 if TYPE_CHECKING:
-
     from consentry_server.core.law.reading import Table
 
 _HASH: Final = "00" * 32
