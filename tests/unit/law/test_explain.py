@@ -33,6 +33,7 @@ from tests.unit.law.worlds import (
     make_subject,
     make_tenant,
     named,
+    refusal_of,
     worlds,
 )
 
@@ -42,9 +43,15 @@ EVERY: tuple[Pack, ...] = (
     *(load_pack(path.read_bytes(), name=path.name) for path in sorted(DATA.glob("*.toml"))),
 )
 """What the build carries, and packs made up for tests."""
+OWN: tuple[Pack, ...] = tuple(
+    load_pack(path.read_bytes(), name=path.name, own=True) for path in sorted((DATA / "own").rglob("*.toml"))
+)
+"""Packs of a tenant's own, which can only restrict."""
 SETS: dict[str, tuple[Pack, ...]] = {
     "Illinois and house": PACKS,
     "every pack": EVERY,
+    "every pack and the tenant's own": (*EVERY, *OWN),
+    "the tenant's own alone": OWN,
     "one": EVERY[:1],
     "without house packs": tuple(pack for pack in EVERY if not pack.everywhere),
     "none": (),
@@ -80,7 +87,7 @@ def same(
 HOMES = st.sampled_from(
     [frozenset({"US-IL"})] * 3
     + [frozenset(), frozenset({"US"}), frozenset({"DE"}), frozenset({"US-IL", "DE"}), frozenset({"US-NV"}),
-       frozenset({"US-IL", "US-TX", "US-CA", "US-WA", "US-CO", "GB", "DE"})]
+       frozenset({"US-VA"}), frozenset({"US-CA"}), frozenset({"US-IL", "US-TX", "US-CA", "US-WA", "US-CO", "GB", "DE"})]
 )  # fmt: skip
 
 
@@ -88,6 +95,24 @@ HOMES = st.sampled_from(
 @given(HOMES.flatmap(worlds), st.sampled_from(sorted(SETS)))
 def test_the_trace_comes_to_what_was_decided(world: World, packs: str) -> None:
     same(world, packs=SETS[packs], unknown=UNKNOWN_REGIONS)
+
+
+@settings(max_examples=150)
+@given(HOMES.flatmap(worlds), st.sampled_from(sorted(SETS)), st.booleans())
+def test_a_refusal_is_traced_as_it_denies(world: World, packs: str, all_of_it: bool) -> None:
+    """The question is the very one that the packs raise, or one part of it."""
+    found = ask(world.request, None, world.tenant, packs=SETS[packs], unknown=UNKNOWN_REGIONS, faces=(world.face,))
+    rules = sorted({f"{reason.rule_id}:{reason.code}" for reason in found.reasons})
+    refused = refusal_of(world.request, frozenset(rules if all_of_it else rules[:1]))
+    tenant = replace(world.tenant, refusals=(refusal_of(world.request, frozenset({"X:Y"})), refused))
+    same(World(world.request, world.face, tenant), packs=SETS[packs], unknown=UNKNOWN_REGIONS)
+
+
+@pytest.mark.parametrize("sheet", [sheet for pack in EVERY for sheet in pack.rows], ids=lambda each: min(each.regions))
+def test_every_row_of_a_table_is_told(sheet: Pack) -> None:
+    subject = make_subject(regions=sheet.regions)
+    for operation in Operation:
+        same(World(make_request(operation), named(subject), make_tenant()), packs=EVERY)
 
 
 @settings(max_examples=40)

@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from consentry_server.core.law import Decision, Pack, decide, load_pack
+from consentry_server.core.record.artifacts import ArtifactState
 from consentry_server.core.record.facts import (
     Delivery,
     Determination,
     Face,
+    FoundUnnecessary,
     Notice,
     OperationRequest,
+    OptOut,
     Release,
     RetentionPolicy,
     SatisfiedPurpose,
     Subject,
     Tenant,
     Term,
+    Withdrawal,
 )
+from consentry_server.core.record.house import Refusal, Statement
 from consentry_server.core.vocabulary import (
     AgeBand,
     AuthorityBasis,
@@ -36,6 +41,7 @@ from consentry_server.core.vocabulary import (
     NoticeChannel,
     Operation,
     Outcome,
+    Publisher,
     Purpose,
     Relationship,
     ReleaseForm,
@@ -43,6 +49,7 @@ from consentry_server.core.vocabulary import (
     SignerRole,
     SourceKind,
     TermEnd,
+    Visibility,
     Vouching,
 )
 
@@ -265,6 +272,44 @@ def requests(draw: st.DrawFn) -> OperationRequest:
         linked_identity=draw(FACTS),
         algorithm_id=draw(st.sampled_from(["", "algo", "other"])),
         algorithm_version=draw(st.sampled_from(["", "1", "2"])),
+        visibility=draw(mostly(Visibility.PUBLIC, *Visibility)),
+        published_by=draw(mostly(Publisher.SUBJECT, *Publisher)),
+        new_york_city_establishment=draw(mostly(None, True, False)),
+        portland_public_accommodation=draw(mostly(None, True, False)),
+        artifact_state=draw(mostly(ArtifactState.NONE, *ArtifactState)),
+    )
+
+
+@st.composite
+def statements(draw: st.DrawFn, request: OperationRequest) -> Statement:
+    """A public statement, sometimes about the request."""
+    return Statement(
+        statement_id="sta_1",
+        index=50,
+        time=NOW - days(3),
+        stated_at=NOW - days(4),
+        operations=frozenset({draw(st.sampled_from([request.operation, *Operation]))}),
+        text_sha256=HASH,
+        purposes=draw(st.sampled_from([frozenset(), frozenset({request.purpose}), frozenset({Purpose.RESEARCH})])),
+        only_visibilities=draw(st.sampled_from([frozenset(), frozenset({Visibility.PUBLIC})])),
+        excluded_categories=draw(
+            st.sampled_from([frozenset({request.category}), frozenset({DataCategory.MESSAGE_CONTENT})])
+        ),
+    )
+
+
+def refusal_of(request: OperationRequest, rules: frozenset[str]) -> Refusal:
+    """A question that an officer refused."""
+    algorithm = f"{request.algorithm_id} {request.algorithm_version}".rstrip() if request.algorithm_id else ""
+    return Refusal(
+        review_id="rev_1",
+        index=51,
+        time=NOW - days(2),
+        operation=request.operation,
+        purpose=request.purpose,
+        category=request.category,
+        rules=rules,
+        algorithm=algorithm,
     )
 
 
@@ -329,6 +374,8 @@ def determinations(draw: st.DrawFn, request: OperationRequest) -> Determination:
         subject_ref=draw(st.sampled_from(["", "sub-anna", "sub-other"])),
         expires_at=NOW + draw(mostly(days(90), timedelta(0), days(-1))),
         approved_by=draw(mostly("officer-b", "", "officer-a")),
+        recipient_id=draw(mostly("", request.recipient_id, "other")),
+        revoked_index=draw(mostly(-1, 45)),
     )
 
 
@@ -387,6 +434,26 @@ def worlds(
         ),
         employment_ended_at=draw(mostly(None, NOW - days(1))),
         account_closed_at=draw(mostly(None, NOW - days(1))),
+        opt_outs=draw(
+            mostly(
+                (),
+                (OptOut(21, NOW - days(15)),),
+                (OptOut(44, NOW - days(2)),),
+                (OptOut(44, NOW - days(2), purposes),),
+                (OptOut(44, NOW - days(2), frozenset({Purpose.RESEARCH})),),
+            )
+        ),
+        unnecessary=draw(
+            mostly(
+                (),
+                (FoundUnnecessary(request.purpose, 46, NOW - days(2)),),
+                (FoundUnnecessary(request.purpose, 46, NOW - days(60), 47),),
+            )
+        ),
+        withdrawals=draw(mostly((), (Withdrawal(29, NOW - days(9), frozenset()),))),
+        outgrown_at=draw(mostly(None, NOW - days(1), NOW + days(90))),
+        adult_since=draw(mostly(None, NOW - days(5), NOW - days(60))),
+        child_index=draw(mostly(-1, 25, 48)),
     )
     face = draw(
         mostly(
@@ -411,5 +478,6 @@ def worlds(
         encrypted_at_rest=draw(mostly(True, False)),
         encrypted_in_transit=draw(mostly(True, False)),
         protection_at_least_other_sensitive=draw(mostly(True, False)),
+        statements=draw(mostly((), (draw(statements(request)),))),
     )
     return World(request, face, tenant)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record.artifacts import MAX_PEOPLE, Artifact, ArtifactKind, ArtifactState
-from consentry_server.core.record.facts import Face
+from consentry_server.core.record.facts import Face, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from consentry_server.core.record.facts import OperationRequest
-    from consentry_server.services.book import Book
 
 
-def as_on_record(book: Book, request: OperationRequest) -> OperationRequest:
+class Known(Protocol):
+    """What is known: a book, or the fold of a day."""
+
+    def get(self, kind: type[Artifact], key: str) -> Artifact | None:
+        """An artifact by its id, or None."""
+
+    def subject(self, subject_ref: str) -> Subject:
+        """What is known of a person."""
+
+
+def as_on_record(book: Known, request: OperationRequest) -> OperationRequest:
     """The request with the artifact's state as the ledger has it now; what was noted before does not count.
 
     Args:
-        book: The writer's view.
+        book: The writer's view, or the fold of a day.
         request: Names an artifact.
     """
     artifact = book.get(Artifact, request.artifact_id)
@@ -31,14 +40,14 @@ def as_on_record(book: Book, request: OperationRequest) -> OperationRequest:
     return replace(request, artifact_state=state)
 
 
-def with_people(book: Book, request: OperationRequest, faces: Sequence[Face]) -> Sequence[Face]:
+def with_people(book: Known, request: OperationRequest, faces: Sequence[Face]) -> Sequence[Face]:
     """The faces of a request, and after them the people of the data set that it is on: each has to consent today.
 
     A model is no data set: whoever it is used on is named by the request, and a withdrawal after the training takes
     nothing from the model (``core.record.lineage``).
 
     Args:
-        book: The writer's view.
+        book: The writer's view, or the fold of a day.
         request: Names an artifact.
         faces: As the request names them.
 

@@ -6,21 +6,27 @@ the people in it, found by the index. Today's tables are never asked about a rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from consentry_server.core.errors import ConsentryError, Reason
-from consentry_server.core.law import decide
+from consentry_server.core.law import decide, wording
 from consentry_server.core.law.explain import agrees, explain
-from consentry_server.core.law.trace import Step, StepResult
+from consentry_server.core.law.trace import Step, StepResult, of_finding
 from consentry_server.core.record import fold
+from consentry_server.core.record.artifacts import Artifact
 from consentry_server.core.record.codec import from_body
 from consentry_server.core.record.decisions import read_decision
-from consentry_server.core.record.facts import Face, OperationRequest, Photo, Subject
+from consentry_server.core.record.facts import Face, Photo, Subject
+from consentry_server.core.vocabulary import Outcome
+from consentry_server.services.again import Late, View, before, entries_before, late_of
+from consentry_server.services.artifacts import as_on_record, with_people
 from consentry_server.services.book import Recorded
 from consentry_server.services.context import Role
 from consentry_server.services.gate import faces_on_record, with_source
 from consentry_server.services.history import STARTED, History, Kept
+from consentry_server.services.late import RECORDED_AFTER, said_then, stricter
+from consentry_server.services.late import claimed as claimed_time
 from consentry_server.services.reading import Filter
 
 if TYPE_CHECKING:
@@ -48,13 +54,21 @@ _OF_PEOPLE: Final = frozenset(
         "interaction.recorded",
         "purpose.satisfied",
         "employment.ended",
+        "person.opted_out",
+        "purpose.unnecessary",
+        "account.closed",
+        "artifact.recorded",
         "photo.stored",
         "identifier.stored",
         "destruction.requested",
         "destruction.completed",
     }
 )
-"""Entries that change what is known of their people alone, and nothing of the tenant that a law asks about."""
+"""Entries that change what is known of their people alone, and nothing of the tenant that a law asks about.
+
+The state of an artifact is not among it: it hangs on everybody in it and in what it was made from. What a recorded
+decision knew of it stands in its entry, and replay holds that to the whole ledger; a hypothetical one reads it as is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +151,8 @@ class Explaining:
         references = tuple(face.subject_ref for face in held.faces)
         history, claimed = self._facts(index, references)
         faces = [history.face(face) for face in held.faces]
-        made = self._made(held.request, faces, history, held.time, history.unknown_regions, claimed)
+        views = self._views(View(held.request, faces, history.tenant, held.time), late_of(entry), index, history)
+        made = self._made(views, history.unknown_regions, claimed)
         notes = []
         if not history.settings_known:
             said = (
@@ -175,42 +190,75 @@ class Explaining:
             The decision with its trace.
 
         Raises:
-            ConsentryError: ``NOT_FOUND`` or ``DESTROYED`` for the photo.
+            ConsentryError: ``NOT_FOUND`` or ``DESTROYED`` for the photo; ``FIELD_INVALID``: of the future;
+                ``TOO_LARGE``: a data set made from too many people.
         """
-        request = asked.request
-        if asked.photo_id:
-            request = with_source(request, self._photo(asked.photo_id))
+        size = self._store.fetch_head().size
+        photo = self._photo(asked.photo_id) if asked.photo_id else None
+        request = asked.request if photo is None else with_source(asked.request, photo)
+        artifact = self._artifact(request.artifact_id)
         known = tuple((self._reference(face.subject_id) or "") if face.subject_id else "" for face in asked.faces)
-        history, claimed = self._facts(self._store.fetch_head().size, known)
+        inside = () if artifact is None else tuple(each.subject_ref for each in artifact.people)
+        history, claimed = self._facts(size, (*known, *inside))
         faces: list[Face] = []
         for face, reference in zip(asked.faces, known, strict=True):
             subject = None
             if face.subject_id:
                 subject = history.subject(reference) if reference else Subject(NOBODY_ON_RECORD)
             faces.append(Face(subject, face.known_by, face.regions, face.age_band, face.box))
-        made = self._made(request, faces, history, now, self._unknown_regions, claimed)
-        refs = known or ("",)
+        if request.artifact_id:
+            there = _There(artifact, history)
+            request, faces = as_on_record(there, request), [*with_people(there, request, faces)]
+        time = claimed_time(now, asked.occurred_at)
+        late = None if time is None else Late(time, None)
+        if late is not None:
+            late = late._replace(said=said_then(asked.request, photo, entries_before(self._said, size, late.time)))
+        history.unknown_regions = self._unknown_regions
+        made = self._made(
+            self._views(View(request, faces, history.tenant, now), late, size, history), self._unknown_regions, claimed
+        )
+        refs = tuple("" if face.subject is None else face.subject.subject_ref for face in faces) or ("",)
+        refs = tuple("" if reference == NOBODY_ON_RECORD else reference for reference in refs)
         return Explained(made.decision, made.steps, made.complete, made.packs, refs, now, notes=made.notes)
 
-    def _made(
-        self,
-        request: OperationRequest,
-        faces: Sequence[Face],
-        history: History,
-        at: datetime,
-        unknown_regions: frozenset[str],
-        claimed: Claimed,
-    ) -> Explained:
+    def _views(self, now: View, late: Late | None, size: int, history: History) -> tuple[View, ...]:
+        """What is decided: once, or of a late report twice."""
+        if late is None:
+            return (now,)
+        earlier = entries_before(self._said, size, late.time)
+        artifact = self._artifact(now.request.artifact_id)
+        return now, before(now, late, earlier, artifact, history.unknown_regions)
+
+    def _made(self, views: Sequence[View], unknown_regions: frozenset[str], claimed: Claimed) -> Explained:
         """Decide, and trace it; a trace that comes to something else is withheld."""
-        tenant = history.tenant
-        packs = self._packs.compiled(tenant.packs)
-        decision = decide(request, faces, tenant, packs, now=at, unknown_regions=unknown_regions)
-        traced = explain(request, faces, tenant, packs, now=at, unknown_regions=unknown_regions, claimed=claimed)
-        if agrees(traced, decision):
-            return Explained(decision, tuple(face.step for face in traced), True, tenant.packs, (), at)
+        now = views[0]
+        decisions: list[Decision] = []
+        traces: list[Sequence[Step]] = []
+        agreed = True
+        for view in views:
+            packs = self._packs.compiled(view.tenant.packs)
+            asked = (view.request, view.faces, view.tenant, packs)
+            decision = decide(*asked, now=view.at, unknown_regions=unknown_regions)
+            traced = explain(*asked, now=view.at, unknown_regions=unknown_regions, claimed=claimed)
+            agreed = agreed and agrees(traced, decision)
+            decisions.append(decision)
+            traces.append([face.step for face in traced])
+        decision, steps = decisions[0], tuple(traces[0])
+        if len(views) > 1:
+            decision = stricter(*decisions)
+            steps = tuple(_twice(views[1].at, *told) for told in zip(*traces, strict=True)) if agreed else ()
+        if agreed:
+            return Explained(decision, steps, True, now.tenant.packs, (), now.at)
         said = "The trace does not come to what is decided, so it is withheld: report this to the operator."
         withheld = Step(said, StepResult.FAILED, outcome=decision.outcome)
-        return Explained(decision, (), False, tenant.packs, (), at, notes=(withheld,))
+        return Explained(decision, (), False, now.tenant.packs, (), now.at, notes=(withheld,))
+
+    def _said(self, index: int) -> dict[str, Any]:
+        return self._reader.entry(index)[1]
+
+    def _artifact(self, artifact_id: str) -> Artifact | None:
+        body = self._store.fetch_record("artifact", artifact_id) if artifact_id else None
+        return None if body is None else from_body(Artifact, body)
 
     def _facts(self, until: int, references: Iterable[str]) -> tuple[History, Claimed]:
         """What was known before an entry of the tenant and of some people."""
@@ -246,6 +294,32 @@ class Explaining:
                 field="hypothetical.photo.photo_id",
             )
         return photo
+
+
+class _There:
+    """An artifact as it is on record, and people as they were; see ``artifacts.Known``."""
+
+    def __init__(self, artifact: Artifact | None, history: History) -> None:
+        self._artifact = artifact
+        self.subject = history.subject
+
+    def get(self, _kind: type[Artifact], _key: str) -> Artifact | None:
+        """The one artifact that is asked about."""
+        return self._artifact
+
+
+def _twice(time: datetime, now: Step, then: Step) -> Step:
+    """One face of a late report: both answers, and that the stricter stands."""
+    both = [(each.outcome or Outcome.DENY).strictness for each in (now, then)]
+    stands = then if both[1] > both[0] else now
+    below = [
+        replace(now, text="On everything recorded until the decision."),
+        replace(then, text=f"On what was recorded before {wording.day(time)}, by the law of that time."),
+    ]
+    if stands is then and then.outcome in {Outcome.DENY, Outcome.REVIEW}:
+        below.append(of_finding(replace(RECORDED_AFTER, outcome=then.outcome)))
+    said = f"{now.text.removesuffix('.')}: reported late, so it is decided twice, and the stricter answer stands."
+    return Step(said, stands.result, basis=stands.basis, outcome=stands.outcome, steps=tuple(below))
 
 
 def _tenant_types() -> frozenset[str]:

@@ -10,6 +10,8 @@ from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import decide
 from consentry_server.core.law.enforcement import is_observed
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.record.artifacts import Artifact
+from consentry_server.core.record.codec import to_plain
 from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision, decision_body, read_decision
 from consentry_server.core.record.facts import Face, OperationRequest, Photo
 from consentry_server.core.record.reviews import raised
@@ -24,7 +26,16 @@ from consentry_server.core.vocabulary import (
 from consentry_server.services.artifacts import as_on_record, with_people
 from consentry_server.services.checks import ALLOWED, Asked, Check, Checked, gives_permit
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, once, remember
-from consentry_server.services.late import claimed, faces_then, request_then, size_before, stricter, tenant_then
+from consentry_server.services.late import (
+    SAID_OF_SOURCE,
+    claimed,
+    faces_then,
+    request_then,
+    said_then,
+    size_before,
+    stricter,
+    tenant_then,
+)
 from consentry_server.services.release_checks import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
@@ -211,10 +222,12 @@ class Gate:
         # (2) the decision
         active = book.tenant.packs
         decision = self._decide(book, request, faces)
-        late = claimed(book, asked.occurred_at)
+        late, said = claimed(book.now, asked.occurred_at), None
         if late is not None:
             size = size_before(book, late)
-            then = request_then(book, request, asked.request, photo, size)
+            said = said_then(asked.request, photo, size)
+            artifact = book.get(Artifact, request.artifact_id) if request.artifact_id else None
+            then = request_then(request, said, artifact, size)
             decision = stricter(decision, self._decide_then(book, then, faces, late, size))
         switches = book.tenant.enforcement
         observed = bool(switches) and observable and is_observed(switches, request.operation, book.now)
@@ -261,6 +274,8 @@ class Gate:
             body["permit"] = True
         if late is not None:
             body |= {"occurred_at": format_time(late), "late": True}
+            if said is not None:
+                body[SAID_OF_SOURCE] = to_plain(said)
         if relied := [each for face in decision.faces for each in face.determination_ids]:
             body["determinations"] = list(dict.fromkeys(relied))
         if decision.outcome not in ALLOWED and (reviews := raised(request, on_record)):

@@ -7,25 +7,16 @@ a person lives. ``system.started`` records them.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from consentry_server.core.record import fold
-from consentry_server.core.record.facts import (
-    Destruction,
-    Face,
-    Identifier,
-    Notice,
-    Photo,
-    Subject,
-    Tenant,
-)
+from consentry_server.core.record.facts import Face, Notice, Subject, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from consentry_server.core.record.decisions import FaceOnRecord
-
-T = TypeVar("T", Tenant, Notice, Subject, Photo, Identifier, Destruction)
+    from consentry_server.core.record.fold import T
 
 STARTED: Final = "system.started"
 

@@ -11,20 +11,30 @@ withdrawal, the end of a purpose) counts whenever it was recorded.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from datetime import datetime  # noqa: TC003 - the codec reads type hints at run time
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law.model import Decision, FaceDecision, Finding
 from consentry_server.core.ledger.entry import parse_time
-from consentry_server.core.record.artifacts import Artifact, ArtifactState
-from consentry_server.core.vocabulary import AgeBand, EntityType, Grade, Outcome, Relationship
+from consentry_server.core.record.artifacts import ArtifactState
+from consentry_server.core.vocabulary import (
+    AgeBand,
+    EntityType,
+    Grade,
+    Outcome,
+    Publisher,
+    Relationship,
+    SourceKind,
+    Visibility,
+)
 from consentry_server.services.release_checks import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
+    from consentry_server.core.record.artifacts import Artifact
     from consentry_server.core.record.facts import Face, OperationRequest, Photo, Tenant
     from consentry_server.services.book import Book
 
@@ -42,19 +52,37 @@ RECORDED_AFTER: Final = Finding(
 _SAID: Final = {Outcome.DENY: RECORDED_AFTER, Outcome.REVIEW: replace(RECORDED_AFTER, outcome=Outcome.REVIEW)}
 
 
-def claimed(book: Book, occurred_at: datetime | None) -> datetime | None:
+SAID_OF_SOURCE: Final = "said_of_source"
+"""The key of :class:`SaidOfSource` in the entry of a decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidOfSource:
+    """What a caller itself said of a photo's source, without what the upload said of it.
+
+    The request on record holds both together, so that a late report on a photo that was stored after its claimed time
+    could not be decided again without this.
+    """
+
+    visibility: Visibility = Visibility.UNKNOWN
+    published_by: Publisher = Publisher.UNKNOWN
+    source_kind: SourceKind = SourceKind.UNKNOWN
+    captured_at: datetime | None = None
+
+
+def claimed(now: datetime, occurred_at: datetime | None) -> datetime | None:
     """The time of a late report; None where the operation is of now.
 
     Args:
-        book: The writer's view.
+        now: The ledger's clock, UTC.
         occurred_at: When the operation took place, by its caller's account.
 
     Raises:
         ConsentryError: ``FIELD_INVALID``: in the future.
     """
-    if occurred_at is None or book.now <= occurred_at <= book.now + CLOCK_TOLERANCE:
+    if occurred_at is None or now <= occurred_at <= now + CLOCK_TOLERANCE:
         return None
-    if occurred_at > book.now:
+    if occurred_at > now:
         raise ConsentryError(Reason.FIELD_INVALID, "occur_time is in the future", field="occur_time")
     return occurred_at
 
@@ -120,29 +148,34 @@ def face_then(face: Face, size: int, unknown_regions: frozenset[str]) -> Face:
     return replace(face, subject=then)
 
 
+def said_then(asked: OperationRequest, photo: Photo | None, size: int) -> SaidOfSource | None:
+    """What a caller itself said of a photo's source, where the photo was not stored yet; else None.
+
+    Args:
+        asked: The request as its caller stated it.
+        photo: The stored photo.
+        size: Entries.
+    """
+    if photo is None or photo.index < size:
+        return None
+    return SaidOfSource(asked.visibility, asked.published_by, asked.source_kind, asked.captured_at)
+
+
 def request_then(
-    book: Book, request: OperationRequest, asked: OperationRequest, photo: Photo | None, size: int
+    request: OperationRequest, said: SaidOfSource | None, artifact: Artifact | None, size: int
 ) -> OperationRequest:
     """What was known of the photo and the artifact that a request names.
 
     Args:
-        book: The writer's view.
         request: With what is known of them now.
-        asked: As its caller stated it.
-        photo: The stored photo.
+        said: What :func:`said_then` gave.
+        artifact: What the operation is on.
         size: Entries.
     """
-    artifact = book.get(Artifact, request.artifact_id) if request.artifact_id else None
     if artifact is not None and artifact.index >= size:
         request = replace(request, artifact_state=ArtifactState.UNKNOWN)
-    if photo is not None and photo.index >= size:
-        request = replace(
-            request,
-            visibility=asked.visibility,
-            published_by=asked.published_by,
-            source_kind=asked.source_kind,
-            captured_at=asked.captured_at,
-        )
+    if said is not None:
+        request = replace(request, **{each.name: getattr(said, each.name) for each in fields(said)})
     return request
 
 

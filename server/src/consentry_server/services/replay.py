@@ -5,8 +5,9 @@ entries and the bytes of packs, and memory for what was looked at lately.
 
 1. Entries are folded in order; a decision is decided again on what stood before it.
 2. Its packs are those that the fold says were active, found by their hash; packs brought along may stand in for them.
-3. What the entry says of it is compared: outcome, packs, and for each face outcome, rules and basis. Dates of
-   obligations are not in entries; they follow from the same facts and packs.
+3. What the entry says of it is compared: outcome, packs, and for each face outcome, rules and basis; whether it could
+   be observed only; the state of the artifact it is on, and the people of a data set. Dates of obligations are not in
+   entries; they follow from the same facts and packs.
 4. Of what does not come out the same it is told why, as far as that can be known: packs that are not at hand, another
    engine version, settings that an old ledger did not record.
 """
@@ -21,20 +22,27 @@ import orjson
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.law import decide
+from consentry_server.core.law.enforcement import is_observed
 from consentry_server.core.ledger.merkle import hash_leaf
 from consentry_server.core.ledger.tiles import GrowingTree
+from consentry_server.core.record.artifacts import Artifact, ArtifactKind
 from consentry_server.core.record.decisions import read_decision
 from consentry_server.core.vocabulary import Outcome, Words
+from consentry_server.services.again import Times, View, before, late_of
+from consentry_server.services.artifacts import as_on_record, with_people
 from consentry_server.services.checks import ALLOWED
 from consentry_server.services.folding import Folded
 from consentry_server.services.gate import faces_on_record
 from consentry_server.services.history import History
+from consentry_server.services.late import stricter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from consentry_server.core.law import Pack
+    from consentry_server.core.law import Decision, Pack
     from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecision
+    from consentry_server.core.record.facts import ActivePack, Face, OperationRequest, Tenant
+    from consentry_server.services.again import Late
     from consentry_server.services.packs import Packs
     from consentry_server.services.ports_rebuild import Shelf
 
@@ -170,13 +178,14 @@ class Replay:
         self.tree = GrowingTree()
         self.tally = Tally()
         self._history = History(Folded(shelf), unknown_regions)
+        self._times = Times(shelf)
         self._packs = packs
         self._engine = engine
         self._holds = holds
         self._instead = tuple(instead)
         self._first = first
         self._only = only
-        self._chosen: tuple[tuple[Any, ...], tuple[Pack, ...]] = ((), ())
+        self._chosen: tuple[tuple[ActivePack, ...] | None, tuple[Pack, ...]] = (None, ())
 
     @property
     def size(self) -> int:
@@ -203,6 +212,7 @@ class Replay:
             entry = orjson.loads(data)
             if entry["index"] != index:
                 raise _unfit(index)
+            self._times.add(entry["time"])
             if entry["type"] == "decision":
                 one = self._decide(entry) if self._is_wanted(entry) else None
                 return one if one is None or one.result is Result.EQUAL else replace(one, leaf_hash=leaf)
@@ -239,7 +249,7 @@ class Replay:
 
     def _decide(self, entry: Mapping[str, Any]) -> Replayed:
         try:
-            recorded = read_decision(entry)
+            recorded, late = read_decision(entry), late_of(entry)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, ConsentryError):
             return Replayed(
                 entry["index"],
@@ -250,23 +260,20 @@ class Replay:
         # (1) the facts of the day
         tenant = self._history.tenant
         faces = [self._history.face(face) for face in recorded.faces]
+        request = as_on_record(self._history, recorded.request) if recorded.request.artifact_id else recorded.request
         # (2) the packs of the day
         try:
-            packs = self._active()
+            made = self._made(View(request, faces, tenant, recorded.time), late)
         except ConsentryError as error:
             return Replayed(recorded.index, recorded.decision_id, Result.NO_PACK, recorded.outcome, why=error.message)
-        made = decide(
-            recorded.request,
-            faces,
-            tenant,
-            packs,
-            now=recorded.time,
-            unknown_regions=self._history.unknown_regions,
-        )
         # (3) the comparison
         on_record = faces_on_record(made, faces)
         then = recorded.packs if self._instead else tuple(pack.index for pack in tenant.packs)
-        found = tuple(_compare(recorded, made.outcome, on_record, then))
+        found = (
+            *_compare(recorded, made.outcome, on_record, then),
+            *_observed(recorded, tenant),
+            *self._made_from(recorded, request, faces),
+        )
         if not found:
             erased = self._erased(entry, recorded)
             result = Result.ERASED if erased else Result.EQUAL
@@ -285,14 +292,46 @@ class Replay:
             said - says,
         )
 
-    def _active(self) -> tuple[Pack, ...]:
+    def _made(self, now: View, late: Late | None) -> Decision:
+        """Decide; what was reported late a second time, on what was recorded before the operation."""
+        made = self._answer(now)
+        if late is None:
+            return made
+        size = self._times.size_before(late.time)
+        artifact = self._history.get(Artifact, now.request.artifact_id) if now.request.artifact_id else None
+        return stricter(made, self._answer(before(now, late, size, artifact, self._history.unknown_regions)))
+
+    def _answer(self, view: View) -> Decision:
+        regions = self._history.unknown_regions
+        return decide(
+            view.request, view.faces, view.tenant, self._active(view.tenant.packs), now=view.at, unknown_regions=regions
+        )
+
+    def _made_from(
+        self, recorded: RecordedDecision, request: OperationRequest, faces: Sequence[Face]
+    ) -> Iterator[Differs]:
+        """What the entry says of the artifact, against the fold; the people of a data set are its last faces."""
+        said, is_ = recorded.request.artifact_state, request.artifact_state
+        if said is not is_:
+            yield Differs("request.artifact_state", str(said), str(is_))
+        artifact = self._history.get(Artifact, request.artifact_id) if request.artifact_id else None
+        if artifact is None or artifact.kind is not ArtifactKind.DATASET or artifact.more_people:
+            return
+        people = with_people(self._history, request, ())
+        last = faces[len(faces) - len(people) :] if len(people) <= len(faces) else ()
+        if list(last) != list(people):
+            yield Differs("people", str(len(last)), str(len(people)))
+
+    def _active(self, active: tuple[ActivePack, ...]) -> tuple[Pack, ...]:
         """The packs that were active, with what stands in for them, compiled."""
-        active = self._history.tenant.packs
         if not self._instead:
             return self._packs.compiled(active)
         known, chosen = self._chosen
         if known is not active:
-            others = {pack.id: pack for pack in self._instead}
+            own = {
+                pack.pack_id for pack in active if pack.own
+            }  # it can only restrict, and so can what stands in for it
+            others = {pack.id: replace(pack, own=True) if pack.id in own else pack for pack in self._instead}
             kept = tuple(pack for pack in active if pack.pack_id not in others)
             compiled = dict(zip([pack.pack_id for pack in kept], self._packs.compiled(kept), strict=True))
             names = [pack.pack_id for pack in active]
@@ -342,6 +381,12 @@ def _compare(
             yield Differs(f"faces[{place}].rules", _listed(one.rules), _listed(other.rules))
         if one.basis != other.basis:
             yield Differs(f"faces[{place}].basis", _listed(one.basis), _listed(other.basis))
+
+
+def _observed(recorded: RecordedDecision, tenant: Tenant) -> Iterator[Differs]:
+    """Nothing is observed only, but by two officers' switch."""
+    if recorded.observed_only and not is_observed(tenant.enforcement, recorded.request.operation, recorded.time):
+        yield Differs("observed_only", "true", "false")
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -228,7 +228,9 @@ class Reviews:
     def _sentences(self, tenant: Tenant) -> dict[str, Finding]:
         """What active packs say, by ``RULE-ID:CODE``."""
         packs: Sequence[Any] = self._packs.compiled(tenant.packs)
-        return {f"{said.rule_id}:{said.code}": said for pack in packs for said in findings(pack)}
+        return {
+            f"{said.rule_id}:{said.code}": said for pack in packs for sheet in pack.sheets for said in findings(sheet)
+        }
 
     def _shown(self, review: Review, tenant: Tenant, now: datetime, sentences: dict[str, Finding]) -> Shown:
         state, determination = state_of(review, tenant, now)

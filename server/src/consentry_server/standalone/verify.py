@@ -188,9 +188,7 @@ def verify_export(files: Files, key: Key, witnesses: list[Key]) -> tuple[str, st
 
     for at in range(0, signed.size, WIDTH):
         width = min(WIDTH, signed.size - at)
-        entries, hashes = (
-            check(f"tile/{each} {at}", tile, each, at // WIDTH, width) or [] for each in ("entries", "0")
-        )
+        entries, hashes = (check(f"tile/{one} {at}", tile, one, at // WIDTH, width) or [] for one in ("entries", "0"))
         leaves, there = [sha(b"\x00" + data) for data in entries], range(max(width, len(entries), len(hashes)))
         bad = [at + n for n in there if n >= width or leaves[n : n + 1] != hashes[n : n + 1]]
         wrong.extend(f"entry {index}: changed, missing, moved or added, or its hash tile was" for index in bad)

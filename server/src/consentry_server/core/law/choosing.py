@@ -31,6 +31,7 @@ class Chosen(NamedTuple):
         duties: The obligations that come with a permission.
         idle: Steps for the parts that are about this operation and do not apply.
         elsewhere: How many parts are about other operations or kinds of data.
+        place: Where it is law, for one row of a table of jurisdictions; else empty.
     """
 
     pack: Pack
@@ -41,6 +42,7 @@ class Chosen(NamedTuple):
     duties: tuple[Duty, ...]
     idle: tuple[Step, ...]
     elsewhere: int
+    place: str = ""
 
     @property
     def status(self) -> Status:
@@ -48,13 +50,14 @@ class Chosen(NamedTuple):
         return Status.SILENT if self.row is None else self.row.status
 
 
-def choose(pack: Pack, c: Circumstances, now: datetime) -> Chosen:
+def choose(pack: Pack, c: Circumstances, now: datetime, place: str = "") -> Chosen:
     """Find what of a pack concerns the case.
 
     Args:
         pack: In force.
         c: The circumstances.
         now: The time of the decision.
+        place: Where it is law, for one row of a table of jurisdictions.
     """
     about = pack.parts.meeting(c.operation, c.category)
     passed: list[Step] = []
@@ -94,6 +97,7 @@ def choose(pack: Pack, c: Circumstances, now: datetime) -> Chosen:
         duties=tuple(duties),
         idle=tuple(idle),
         elsewhere=_count(pack.parts) - _count(about),
+        place=place,
     )
 
 

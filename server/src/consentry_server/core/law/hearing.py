@@ -14,7 +14,13 @@ from consentry_server.core.law.circumstances import Question
 from consentry_server.core.law.clock import EVENTS, Event, add_period
 from consentry_server.core.law.judge import NO_RULES, failed
 from consentry_server.core.law.model import ObligationKind
-from consentry_server.core.law.requirements import PerIdentifier, Sought, match_determination, policy_in_force
+from consentry_server.core.law.requirements import (
+    PerIdentifier,
+    PlainPerIdentifier,
+    Sought,
+    match_determination,
+    policy_in_force,
+)
 from consentry_server.core.law.rules import EVERY_RULE, Status
 from consentry_server.core.law.situation import NO_CHAIN
 from consentry_server.core.law.trace import Step, StepResult, of_rule
@@ -221,13 +227,15 @@ class Hearing:
             steps.append(_requirement(check.that, says, basis, holds=holds))
         return missing, steps
 
-    def _plain(self, asks: Question | Plain | Sought) -> tuple[bool, tuple[int, ...]]:
+    def _plain(self, asks: Question | Plain | PlainPerIdentifier | Sought) -> tuple[bool, tuple[int, ...]]:
         """Whether a plain requirement holds, and the entries it rests on."""
         if isinstance(asks, Question):
             return asks.holds(self._c), ()
         if isinstance(asks, Sought):
             found = self._determination(asks)
             return (False, ()) if found is None else (True, (found.index, found.approved_index))
+        if isinstance(asks, PlainPerIdentifier):
+            asks = asks.make(self._identifier)
         if _answer(asks, self._s) is not True:
             return False, ()
         if asks is not policy_in_force:
@@ -393,7 +401,9 @@ class Hearing:
                 Step(NO_RULES.text, FALSE, pack_id=pack_id, remedy=NO_RULES.remedy, outcome=Outcome.DENY)
             )
         if self._failures:
-            lead = None if row is None else (row.review if status is Status.UNDETERMINED else row.lead)
+            denies = any(each.outcome is Outcome.DENY for each in self._failures)
+            review = status is Status.UNDETERMINED or not denies
+            lead = None if row is None else (row.review if review else row.lead)
             self.findings = self._failures if lead is None else [lead, *self._failures]
             self.outcome = max((each.outcome for each in self.findings), key=lambda o: o.strictness)
             return
@@ -404,6 +414,8 @@ class Hearing:
                 self.findings = [row.satisfied, *self._satisfied]
         elif status is not Status.SILENT:
             self.outcome = Outcome.ALLOW
+        elif row is not None and row.tag is not None:
+            self.findings = [row.tag, *self._satisfied]
         held = self.chains[0] if self.chains else NO_CHAIN
         for duty in self.chosen.duties if regulated else ():
             for each in duty.candidates:
@@ -456,7 +468,8 @@ class Hearing:
         if any(step.result is FAILED for step in self._steps):
             result = FAILED
         silent = ": says nothing here" if self.outcome is None else ""
-        text = f"{pack.title}, pack {pack.id} version {pack.version}{silent}."
+        where = f", {chosen.place}" if chosen.place else ""
+        text = f"{pack.title}, pack {pack.id} version {pack.version}{where}{silent}."
         return Step(text, result, pack_id=pack.id, outcome=self.outcome, steps=tuple(steps))
 
 

@@ -42,12 +42,12 @@ class _Board:
         asked: dict[tuple[str, ...], list[tuple[frozenset[str], Finding]]] = {}
         for refusal in refusals:
             about = refusal.operation, refusal.purpose, refusal.category, refusal.algorithm
-            asked.setdefault(about, []).append((refusal.rules, _refused(refusal)))
+            asked.setdefault(about, []).append((refusal.rules, of_refusal(refusal)))
         self.refusals: Mapping[tuple[str, ...], Sequence[tuple[frozenset[str], Finding]]] = asked
         found: dict[Operation, list[tuple[Statement, Finding]]] = {}
         for statement in statements:
             for operation in statement.operations:
-                found.setdefault(operation, []).append((statement, _stated(statement)))
+                found.setdefault(operation, []).append((statement, of_statement(statement)))
         self.statements: Mapping[Operation, Sequence[tuple[Statement, Finding]]] = found
 
 
@@ -121,7 +121,8 @@ def _unless_refused(answer: FaceDecision, refused: Sequence[tuple[frozenset[str]
     return _denied(answer, barred, {}) if barred else answer
 
 
-def _stated(statement: Statement) -> Finding:
+def of_statement(statement: Statement) -> Finding:
+    """What a statement says of what it excludes."""
     only, purposes = statement.only_visibilities, statement.purposes
     limits = [
         f"data of {_listed(only)} visibility alone" if only else "",
@@ -142,7 +143,8 @@ def _stated(statement: Statement) -> Finding:
     )
 
 
-def _refused(refusal: Refusal) -> Finding:
+def of_refusal(refusal: Refusal) -> Finding:
+    """What a refusal says of the question that it answers."""
     return Finding(
         code=REFUSAL_CODE,
         rule_id=refusal.review_id,

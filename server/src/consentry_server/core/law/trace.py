@@ -77,6 +77,22 @@ class FaceExplained:
     step: Step
 
 
+def of_finding(finding: Finding, basis: tuple[int, ...] = ()) -> Step:
+    """A step that is a finding which no part of a pack makes."""
+    return Step(
+        text=finding.text,
+        result=StepResult.FALSE,
+        rule_id=finding.rule_id,
+        rule_version=finding.rule_version,
+        pack_id=finding.pack_id,
+        citation=finding.citation,
+        grade=finding.grade,
+        remedy=finding.remedy,
+        basis=basis,
+        outcome=finding.outcome,
+    )
+
+
 def of_rule(
     text: RuleText,
     pack_id: str,
