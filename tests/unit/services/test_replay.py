@@ -568,3 +568,92 @@ def test_the_documents_are_found_by_their_hash(life: Path) -> None:
         for pack, data in bundled_packs():
             assert store.fetch_document(pack.sha256) == data
             assert hashlib.sha256(data).hexdigest() == pack.sha256
+
+
+UNTOLD = OperationRequest(
+    Operation.DETECT_FACES, Purpose.TAGGING, DataCategory.PHOTO, regions=ILLINOIS, algorithm_id="hog-face",
+    algorithm_version="1",
+)  # fmt: skip
+"""Whether face geometry is measured is not said: a question for a person."""
+LEARNT: list[tuple[object, ...]] = [
+    ("policy",),
+    ("notice", Purpose.TAGGING, 365),
+    ("ask", UNTOLD, [AskedFace()], ""),
+    ("refuse", 0),
+    ("ask", UNTOLD, [AskedFace()], ""),
+    ("consent", "ana", Purpose.TAGGING, AgeBand.ADULT),
+    ("late", 5, "ana", False),
+    ("upload", "ana"),
+    ("late", 7, "ana", True),
+    ("late", 9, "ana", True),
+    ("derive", "faces", "bo", True),
+    ("on artifact", "faces", "", False),
+    ("observe", Operation.VERIFY, False),
+    ("check", "ana", Purpose.TAGGING, False),
+    ("statement", Operation.STORE, DataCategory.PHOTO, False),
+    ("check", "ana", Purpose.TAGGING, False),
+    ("withdrew before", "bo", 6),
+    ("on artifact", "faces", "", False),
+]
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A life with late reports, a refusal, a data set and its taint, a switch to observing, a public statement."""
+    folder = tmp_path_factory.mktemp("learnt")
+    story = Story(folder)
+    asyncio.run(story.live(LEARNT))
+    assert all(complete for _, complete in story.explained)
+    return folder
+
+
+def test_that_life_has_what_the_law_learnt(learnt: Path) -> None:
+    entries = entries_of(learnt)
+    run, different = replayed(entries)
+    assert different == []
+    decisions = [entry for data in entries if (entry := orjson.loads(data))["type"] == "decision"]
+    codes = {rule.partition(":")[2] for entry in decisions for rule in entry["rules"]}
+    assert codes >= {"RECORDED_AFTER", "REVIEW_REFUSED", "PUBLIC_STATEMENT", "ARTIFACT_TAINTED"}
+    assert {entry["request"].get("artifact_state") for entry in decisions} >= {"CLEAN", "TAINTED"}
+    assert [entry["outcome"] for entry in decisions if entry.get("late")] == ["DENY", "ALLOW", "ALLOW"]
+    assert sum("said_of_source" in entry for entry in decisions) == 1
+    assert any(entry.get("observed_only") for entry in decisions)
+    assert run.tally.total == len(decisions)
+
+
+def _says_nothing_of_late(entry: dict[str, Any]) -> None:
+    entry.pop("late", None)
+
+
+def _says_clean(entry: dict[str, Any]) -> None:
+    if entry["request"].get("artifact_state") == "TAINTED":
+        entry["request"]["artifact_state"] = "CLEAN"
+
+
+def _leaves_people_out(entry: dict[str, Any]) -> None:
+    if entry["request"].get("artifact_state") == "CLEAN":
+        entry["faces"] = entry["faces"][:-1] or [{}]
+
+
+def _says_observed(entry: dict[str, Any]) -> None:
+    if entry["request"]["operation"] == "ENROLL":
+        entry["observed_only"] = True
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "field"),
+    [
+        ("decision", _says_nothing_of_late, "outcome"),
+        ("decision", _says_clean, "request.artifact_state"),
+        ("decision", _leaves_people_out, "people"),
+        ("decision", _says_observed, "observed_only"),
+        ("statement.recorded", lambda entry: entry["statement"].update(operations=["STORE"]), "outcome"),
+        ("review.refused", lambda entry: entry["refusal"].update(rules=["X:Y"]), "outcome"),
+        ("release.withdrawn", lambda entry: entry.pop("occurred_at"), "request.artifact_state"),
+    ],
+)
+def test_what_was_changed_of_it_is_told(
+    learnt: Path, which: str, change: Callable[[dict[str, Any]], object], field: str
+) -> None:
+    _, different = replayed(changed(entries_of(learnt), which, change))
+    assert field in {each.field for one in different for each in one.differences}
