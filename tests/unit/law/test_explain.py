@@ -108,6 +108,38 @@ def test_a_refusal_is_traced_as_it_denies(world: World, packs: str, all_of_it: b
     same(World(world.request, world.face, tenant), packs=SETS[packs], unknown=UNKNOWN_REGIONS)
 
 
+def test_a_question_that_holds_the_refused_one_is_denied_in_both() -> None:
+    request = make_request(Operation.DETECT_FACES, uses_face_geometry=None)
+    tenant = make_tenant(policies=())
+    rules = sorted({f"{reason.rule_id}:{reason.code}" for reason in ask(request, STRANGER, tenant).reasons})
+    assert (ask(request, STRANGER, tenant).outcome, len(rules) > 1) == (Outcome.REVIEW, True)
+    for part in (rules, rules[:1], rules[1:]):
+        refused = replace(tenant, refusals=(refusal_of(request, frozenset(part)),))
+        assert ask(request, STRANGER, refused).outcome is Outcome.DENY
+        same(World(request, STRANGER, refused))
+    other = replace(tenant, refusals=(refusal_of(request, frozenset({*rules, "X:Y"})),))
+    assert ask(request, STRANGER, other).outcome is Outcome.REVIEW
+    same(World(request, STRANGER, other))
+
+
+def test_a_tenants_own_pack_answers_for_no_region_in_both() -> None:
+    data = (DATA / "own" / "acme-minors.toml").read_bytes()
+    changes = {
+        b'is = "SILENT"': b'is = "REGULATED"',
+        b"always = true": b'group = "consent"',
+        b'that = "never"': b'that = "release.exists"',
+        b'when = { ages = ["UNDER_13", "MINOR", "UNKNOWN"] }': b"",
+    }
+    for old, new in changes.items():
+        assert old in data
+        data = data.replace(old, new, 1)
+    world = World(make_request(Operation.ENROLL), named(), make_tenant())
+    for own, outcome in ((True, Outcome.DENY), (False, Outcome.ALLOW)):
+        packs = (load_pack(data, name="acme.toml", own=own),)
+        assert ask(world.request, world.face, world.tenant, packs=packs).outcome is outcome
+        same(world, packs=packs)
+
+
 @pytest.mark.parametrize("sheet", [sheet for pack in EVERY for sheet in pack.rows], ids=lambda each: min(each.regions))
 def test_every_row_of_a_table_is_told(sheet: Pack) -> None:
     subject = make_subject(regions=sheet.regions)
