@@ -30,7 +30,7 @@ demo: $(READY) ## the whole story on real photos; leaves its ledger in .consentr
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## every test; ARGS="-k gate" chooses
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
 test-faults: $(READY) ## crashes by the thousand: SIGKILL, failing and full disks, power loss; needs strace; ARGS="--minutes 5"
 	@$(BIN)/python -m tests.faults $(ARGS)

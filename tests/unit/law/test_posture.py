@@ -16,6 +16,7 @@ from consentry_server.core.law.posture_settings import NoticeDetails, ScheduleLi
 from consentry_server.core.law.probes import completed, completed_tenant, person, requests
 from consentry_server.core.record.facts import EnforcementSwitch, Notice, Tenant, Term
 from consentry_server.core.vocabulary import AgeBand, DataCategory, DeterminationKind, Operation, Outcome, Purpose
+from consentry_server.tenant import bundled_packs
 from tests.unit.law.worlds import (
     HOUSE,
     IL,
@@ -143,6 +144,17 @@ def test_a_new_pack_is_looked_at_without_new_code() -> None:
     assert {(lack.finding.pack_id, lack.finding.code, lack.regions) for lack in found} == {
         ("new-law", "NOTICE_TERM_MISSING", ("US-TX",))
     }
+
+
+@pytest.mark.parametrize("region", ["US-VA", "US-CO", "US-IA", "US-NY", "DE", "GB"])
+def test_every_pack_that_ships_can_be_looked_at(region: str) -> None:
+    """A table of jurisdictions too, and a law under which nothing that the notice names is permitted."""
+    packs = tuple(pack for pack, _ in bundled_packs())
+    for notice in (make_notice(), make_notice(purposes=frozenset({Purpose.ADVERTISING}), term=None)):
+        for lack in lacks(make_tenant(notice), regions=frozenset({region}), packs=packs):
+            assert lack.finding.citation
+            assert lack.finding.remedy
+            assert lack.regions == (region,)
 
 
 def test_regions_of_several_packs_are_told_together() -> None:

@@ -28,7 +28,7 @@ def pack(held: Pack, active: ActivePack) -> pack_pb2.Pack:
         reference=write.pack_references((active,))[0],
         title=held.title,
         regions=[] if held.everywhere else sorted(held.regions),
-        rule_count=len(held.parts.rules),
+        rule_count=sum(len(sheet.parts.rules) for sheet in held.sheets),
         house_rules=held.own,
     )
 

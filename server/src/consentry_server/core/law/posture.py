@@ -332,7 +332,8 @@ def _unexamined(court: _Court) -> list[Lack]:
     for pack in court.place.packs:
         if pack.everywhere or pack.id not in court.regulated - court.permitted:
             continue
-        row = pack.parts.scope[0].text
+        sheet = next((each for each in pack.sheets if each.reach.intersection(court.place.regions)), pack.sheets[0])
+        row = sheet.parts.scope[0].text
         finding = Finding(
             code="NOT_EXAMINED",
             rule_id="POSTURE-NOT-EXAMINED",

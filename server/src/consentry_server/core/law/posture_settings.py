@@ -263,9 +263,9 @@ def _policy(
                 f"Publish a version of the policy whose schedule says how long {category} is kept.",
             )
     uncovered = _uncovered(look, [pack for pack in packs if pack.runs(now)])
-    for pack in packs:
-        where = _Look(uncovered if pack.everywhere else look.regions & pack.reach)
-        for duty in pack.parts.duties:
+    for sheet in (sheet for pack in packs for sheet in pack.sheets):
+        where = _Look(uncovered if sheet.everywhere else look.regions & sheet.reach)
+        for duty in sheet.parts.duties:
             limits = [c for c in duty.candidates if c.event is EVENTS[Event.LAST_INTERACTION]]
             for line in standing.schedule if limits else ():
                 limit = min(add_period(now, c.months, c.days) for c in limits)
