@@ -6,14 +6,13 @@ are looked at as one chain: requirements that hold of different releases never a
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consentry_server.core.vocabulary import EU_MEMBERS, REGIONS, AgeBand, KnownBy, SignerRole
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from consentry_server.core.record.facts import (
         Delivery,
         Face,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
         Tenant,
     )
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _NOT_KNOWN: Final = KnownBy.UNKNOWN
 _AGE_ORDER = (AgeBand.UNDER_13, AgeBand.MINOR, AgeBand.ADULT, AgeBand.UNKNOWN)
 _YOUNGER: Final = {(one, other): min(one, other, key=_AGE_ORDER.index) for one, other in product(AgeBand, AgeBand)}
@@ -94,14 +95,41 @@ def age_of(face: Face) -> AgeBand:
     return face.age_band if face.subject is None else _YOUNGER[face.age_band, face.subject.age_band]
 
 
+class _InForce(NamedTuple):
+    """What is in force of some policies for a while."""
+
+    policies: tuple[RetentionPolicy, ...]
+    since: datetime
+    until: datetime
+    policy: RetentionPolicy | None
+
+
+_in_force: dict[int, _InForce] = {}
+"""By the identity of a tenant's policies, which are the same tuple until one more is published: it is no state."""
+_REMEMBERED: Final = 64
+
+
 def policy_in_force(tenant: Tenant, now: datetime) -> RetentionPolicy | None:
     """The public written policy in force, 740 ILCS 14/15(a): complete, and not superseded by a later version.
 
     Of each policy id only the latest effective version counts: an incomplete new version takes the complete old
     one out of force.
     """
+    policies = tenant.policies
+    held = _in_force.get(id(policies))
+    if held is None or not held.since <= now < held.until:
+        turns = [policy.effective_time for policy in policies]
+        since = max((turn for turn in turns if turn <= now), default=_FIRST)
+        until = min((turn for turn in turns if turn > now), default=_LAST)
+        if len(_in_force) >= _REMEMBERED:
+            _in_force.clear()
+        held = _in_force[id(policies)] = _InForce(policies, since, until, _policy_at(policies, now))
+    return held.policy
+
+
+def _policy_at(policies: tuple[RetentionPolicy, ...], now: datetime) -> RetentionPolicy | None:
     latest: dict[str, RetentionPolicy] = {}
-    for policy in tenant.policies:
+    for policy in policies:
         if policy.effective_time > now:
             continue
         held = latest.get(policy.policy_id)
