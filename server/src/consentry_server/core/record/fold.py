@@ -144,7 +144,8 @@ def _pack_activated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -
     tenant = _tenant(records)
     pack = from_plain(ActivePack, _recorded(entry, "pack", stamp))
     kept = tuple(active for active in tenant.packs if (active.pack_id, active.own) != (pack.pack_id, pack.own))
-    records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack)))
+    former = (*tenant.former_packs, *(active for active in tenant.packs if active not in kept))
+    records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack), former_packs=former))
 
 
 def _key_rotated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
