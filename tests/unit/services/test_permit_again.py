@@ -14,6 +14,7 @@ from tests.support.clocks import Clock
 from tests.support.rebuild import differences
 from tests.support.stack import OFFICER, Stack, face, start
 
+
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     made = await start(tmp_path, Clock())
