@@ -191,6 +191,17 @@ async def test_who_is_declared_in_the_photo_and_left_out_of_the_decision_taints(
     assert (made.tainted, made.taint, made.sources) == (True, TaintReason.PERSON_LEFT_OUT, 1)
 
 
+async def test_an_uploader_in_the_photo_and_left_out_of_the_decision_taints(stack: Stack) -> None:
+    await consent(stack, "ana")
+    await consent(stack, "bo")
+    draft = PhotoDraft(owner_subject_id="bo", depicted_subject_ids=("bo", "ana"), regions=ILLINOIS)
+    stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
+    assert stored.photo is not None
+    assert len(stored.photo.depicted) == 2
+    checked = await ask(stack, face("ana"), photo_id=stored.photo.photo_id)
+    assert (await derive(stack, "m1", checked.decision_id)).taint is TaintReason.PERSON_LEFT_OUT
+
+
 @pytest.mark.parametrize(("region", "age_band"), [("US-WA", AgeBand.ADULT), ("US-FL", AgeBand.UNDER_13)])
 async def test_an_upload_is_decided_on_for_those_whom_it_is_said_to_show(
     stack: Stack, region: str, age_band: AgeBand

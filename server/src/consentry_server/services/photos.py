@@ -405,9 +405,10 @@ class Photos:
         for given_by_entry in ("index", "time", "owner_ref", "depicted"):
             stated.pop(given_by_entry, None)
         people = [photo.owner_ref, *(each for each in photo.depicted if each != photo.owner_ref)]
-        recorded = book.append(
-            "photo.stored", caller.actor, {"decision_id": checked.decision_id, "photo": stated}, people
-        )
+        body: dict[str, Any] = {"decision_id": checked.decision_id, "photo": stated}
+        if photo.owner_ref in photo.depicted:
+            body["owner_depicted"] = True
+        recorded = book.append("photo.stored", caller.actor, body, people)
         book.sealed[photo.photo_id] = sealed_digest
         remember(book, key, recorded)
         return Uploaded(checked, book.get(Photo, photo.photo_id), recorded)

@@ -376,7 +376,8 @@ def _photo_stored(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> 
     photo = from_plain(
         Photo, _recorded(entry, "photo", stamp, time=entry["time"], owner_ref=entry["people"][0]["subject_ref"])
     )
-    depicted = tuple(person["subject_ref"] for person in entry["people"][1:])
+    shown = entry["people"] if entry.get("owner_depicted") else entry["people"][1:]
+    depicted = tuple(person["subject_ref"] for person in shown)
     records.put(Photo, photo.photo_id, replace(photo, depicted=depicted))
     owner = _claims(records, _subject(records, entry), entry, stamp)
     records.put(
