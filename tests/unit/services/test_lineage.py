@@ -219,6 +219,19 @@ async def test_an_upload_is_decided_on_for_those_whom_it_is_said_to_show(
     assert (stored.photo, stored.checked and stored.checked.decision.outcome) == (None, Outcome.DENY)
 
 
+async def test_a_request_that_names_nobody_is_decided_on_for_those_whom_the_photo_is_said_to_show(stack: Stack) -> None:
+    """16 CFR 312.5: a child's image; leaving the child out of the request opens nothing."""
+    await consent(stack, "bo")
+    draft = PhotoDraft(owner_subject_id="ana", depicted_subject_ids=("bo",), regions=ILLINOIS)
+    stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
+    assert stored.photo is not None
+    photo_id, shown = stored.photo.photo_id, {"operation": Operation.DISPLAY, "purpose": Purpose.PHOTO_HOSTING}
+    assert (await stack.check(photo_id=photo_id, **shown)).permit  # type: ignore[arg-type]
+    await stack.tenant.registry.interaction(COLLECTOR, "bo", None, None, Claims(age_band=AgeBand.UNDER_13))
+    denied = await stack.check(photo_id=photo_id, **shown)  # type: ignore[arg-type]
+    assert (denied.decision.outcome, denied.permit) == (Outcome.DENY, "")
+
+
 async def test_a_photo_is_a_source_under_the_decision_about_it_alone(stack: Stack) -> None:
     await consent(stack, "ana")
     stored = await stack.upload(PICTURE.read_bytes(), owner="ana")
