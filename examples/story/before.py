@@ -37,7 +37,7 @@ def upload(scene: Scene, name: str) -> StoredPhoto:
     """Let Alice upload one of the project's photos; if it is kept, remember its id."""
     stored = scene.product.upload_photo(
         PHOTOS / name,
-        PhotoDescription(owner_subject_id=ALICE, depicted_subject_ids=[ALICE], regions=[ILLINOIS]),
+        PhotoDescription(owner_subject_id=ALICE, regions=[ILLINOIS]),
         content_type="image/jpeg",
     )
     scene.photos[name] = stored.photo_id

@@ -124,6 +124,18 @@ async def test_the_days_count_from_the_finding_and_a_claim_only_brings_them_forw
     assert await kept(stack) == ()
 
 
+async def test_a_finding_told_after_its_days_are_over_is_not_extended_with_its_report(stack: Stack) -> None:
+    """C.R.S. 6-1-1314(2)(c): the one extension is asked for before the 45 days are over."""
+    await stack.notice()
+    await stack.consent("ana")
+    await enrolled(stack)
+    stack.clock.forward(days=60)
+    with pytest.raises(ConsentryError) as raised:
+        await found(stack, "an audit is under way", days_ago=50)
+    assert (raised.value.reason, raised.value.field) == (Reason.STATE_CONFLICT, "purposes")
+    await found(stack, "an audit is under way", days_ago=44)
+
+
 async def test_a_purpose_released_anew_after_the_finding_counts_anew(stack: Stack) -> None:
     await stack.notice()
     await stack.consent("ana")

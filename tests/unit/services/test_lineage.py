@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.record import lineage as fold
 from consentry_server.core.record.artifacts import ArtifactKind, TaintReason
-from consentry_server.core.vocabulary import AgeBand, Operation, Outcome, Purpose
+from consentry_server.core.vocabulary import AgeBand, NoticeChannel, Operation, Outcome, Purpose
 from consentry_server.services.checks import Checked
 from consentry_server.services.context import RequestKey
 from consentry_server.services.photos import PhotoDraft
@@ -181,6 +181,7 @@ async def test_who_turns_out_to_be_a_child_taints_what_rests_on_their_own_releas
 
 async def test_who_is_declared_in_the_photo_and_left_out_of_the_decision_taints(stack: Stack) -> None:
     await consent(stack, "ana")
+    await stack.deliver("bo", "training")  # Illinois: a picture kept as a picture is not biometric there
     draft = PhotoDraft(owner_subject_id="ana", depicted_subject_ids=("ana", "bo"), regions=ILLINOIS)
     stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
     assert stored.photo is not None
@@ -188,6 +189,47 @@ async def test_who_is_declared_in_the_photo_and_left_out_of_the_decision_taints(
     assert checked.decision.outcome is Outcome.ALLOW
     made = await derive(stack, "m1", checked.decision_id)
     assert (made.tainted, made.taint, made.sources) == (True, TaintReason.PERSON_LEFT_OUT, 1)
+
+
+async def test_an_uploader_in_the_photo_and_left_out_of_the_decision_taints(stack: Stack) -> None:
+    await consent(stack, "ana")
+    await consent(stack, "bo")
+    draft = PhotoDraft(owner_subject_id="bo", depicted_subject_ids=("bo", "ana"), regions=ILLINOIS)
+    stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
+    assert stored.photo is not None
+    assert len(stored.photo.depicted) == 2
+    checked = await ask(stack, face("ana"), photo_id=stored.photo.photo_id)
+    assert (await derive(stack, "m1", checked.decision_id)).taint is TaintReason.PERSON_LEFT_OUT
+
+
+@pytest.mark.parametrize(("region", "age_band"), [("US-WA", AgeBand.ADULT), ("US-FL", AgeBand.UNDER_13)])
+async def test_an_upload_is_decided_on_for_those_whom_it_is_said_to_show(
+    stack: Stack, region: str, age_band: AgeBand
+) -> None:
+    """RCW 19.373.030(1)(a): a picture of a named person; 16 CFR 312.2, 312.5: a child's image."""
+    claims = Claims(regions=frozenset({region}), age_band=age_band)
+    await stack.tenant.releases.deliver(
+        COLLECTOR,
+        DeliveryDraft(
+            "wanda", "training", stack.notices["training"], NoticeChannel.IN_APP, stack.clock.now, claims=claims
+        ),
+    )
+    draft = PhotoDraft(owner_subject_id="ana", depicted_subject_ids=("wanda",), regions=frozenset({region}))
+    stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
+    assert (stored.photo, stored.checked and stored.checked.decision.outcome) == (None, Outcome.DENY)
+
+
+async def test_a_request_that_names_nobody_is_decided_on_for_those_whom_the_photo_is_said_to_show(stack: Stack) -> None:
+    """16 CFR 312.5: a child's image; leaving the child out of the request opens nothing."""
+    await consent(stack, "bo")
+    draft = PhotoDraft(owner_subject_id="ana", depicted_subject_ids=("bo",), regions=ILLINOIS)
+    stored = await stack.tenant.photos.upload(COLLECTOR, draft, parts(PICTURE.read_bytes()))
+    assert stored.photo is not None
+    photo_id, shown = stored.photo.photo_id, {"operation": Operation.DISPLAY, "purpose": Purpose.PHOTO_HOSTING}
+    assert (await stack.check(photo_id=photo_id, **shown)).permit  # type: ignore[arg-type]
+    await stack.tenant.registry.interaction(COLLECTOR, "bo", None, None, Claims(age_band=AgeBand.UNDER_13))
+    denied = await stack.check(photo_id=photo_id, **shown)  # type: ignore[arg-type]
+    assert (denied.decision.outcome, denied.permit) == (Outcome.DENY, "")
 
 
 async def test_a_photo_is_a_source_under_the_decision_about_it_alone(stack: Stack) -> None:

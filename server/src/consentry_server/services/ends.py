@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.entry import format_time
+from consentry_server.core.record.facts import UNNECESSARY_DAYS
 from consentry_server.core.vocabulary import DestructionTrigger
 from consentry_server.services.context import Answer, Caller, RequestKey, once
 from consentry_server.services.release_checks import not_ahead
@@ -81,6 +83,8 @@ class Ends:
                 "purposes": sorted(str(purpose) for purpose in purposes),
                 **_occurred(book, occurred_at),
             }
+            if extension_reason and occurred_at is not None:
+                _require_days_left(book, occurred_at)
             if extension_reason:
                 body["extended"] = True
             if sealed is not None:
@@ -136,6 +140,21 @@ def _check(book: Book, subject: Subject, purpose: Purpose, *, extend: bool) -> N
     else:
         return
     raise ConsentryError(Reason.STATE_CONFLICT, problem, field=FIELD, metadata={"destroy_by": day})
+
+
+def _require_days_left(book: Book, found: datetime) -> None:
+    """A finding that is told only when its days are over is not extended with its report."""
+    over = found + timedelta(days=UNNECESSARY_DAYS)
+    if book.now < over:
+        return
+    day = f"{over:%Y-%m-%d}"
+    raise ConsentryError(
+        Reason.STATE_CONFLICT,
+        f"the days since this finding were over on {day}: what is over cannot be extended; report it without an"
+        " extension, and what it reaches is destroyed",
+        field=FIELD,
+        metadata={"destroy_by": day},
+    )
 
 
 def _occurred(book: Book, claimed: datetime | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from consentry_server.core.record.decisions import FaceOnRecord, RecordedDecisio
 from consentry_server.core.record.facts import Face, OperationRequest, Photo
 from consentry_server.core.record.reviews import raised
 from consentry_server.core.vocabulary import (
+    KnownBy,
     Outcome,
     ProcessingResult,
     Publisher,
@@ -217,6 +218,8 @@ class Gate:
         photo = held_photo(book, asked.photo_id)
         request = asked.request if photo is None else with_source(asked.request, photo)
         photo_ref = photo_ref if photo is None else ""  # the entry that stored it has it
+        if photo is not None and not faces:
+            faces = _depicted(book, photo)
         if request.artifact_id:
             request, faces = as_on_record(book, request), with_people(book, request, faces)
         # (2) the decision
@@ -454,6 +457,12 @@ def held_photo(book: Photographs, photo_id: str) -> Photo | None:
     if photo.destruction_id:
         raise _destroyed()
     return photo
+
+
+def _depicted(book: Book, photo: Photo) -> Sequence[Face]:
+    """Where a request names nobody: whom the uploader said the photo shows, and whoever else may be in it."""
+    said = [Face(book.subject(each), KnownBy.DECLARED_BY_UPLOADER) for each in photo.depicted]
+    return [*said, Face(None)] if said else ()
 
 
 def _destroyed() -> ConsentryError:

@@ -106,7 +106,7 @@ class Identifiers:
 
         1. The permit is genuine, in time, the caller's, and for an operation that makes identifiers.
         2. The face was allowed by its decision, and its person is known.
-        3. Storing is decided on its own, at this place in the ledger, and recorded.
+        3. Storing is decided on its own, at this place in the ledger, and recorded; the permit's basis still holds.
         4. The ciphertext and the entry become durable together.
 
         Args:
@@ -119,7 +119,7 @@ class Identifiers:
             The identifier, or the recorded refusal.
 
         Raises:
-            ConsentryError: ``PERMIT_*``, ``FIELD_*``, ``TOO_LARGE``, ``NOT_FOUND``, ``STATE_CONFLICT``.
+            ConsentryError: ``PERMIT_*``, ``BASIS_GONE``, ``FIELD_*``, ``TOO_LARGE``, ``NOT_FOUND``, ``STATE_CONFLICT``.
         """
         _check_draft(draft)
         # (1) the permit
@@ -162,6 +162,12 @@ class Identifiers:
                 refusal = asked._replace(key=draft.key)
                 checked = self._gate.decide_on(book, caller, refusal, [face], photo_ref="")
                 return StoredIdentifier(checked, None, checked.recorded)
+            if not self._gate.basis_holds(book, known, [face_index]):  # what made it may be denied since
+                raise ConsentryError(
+                    Reason.BASIS_GONE,
+                    "the basis of this permit is gone: check again before storing anything made under it",
+                    field="permit",
+                )
             checked = self._gate.decide_on(book, caller, asked, [face], photo_ref="")
             # (4) entry and ciphertext
             identifier = Identifier(

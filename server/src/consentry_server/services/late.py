@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from consentry_server.core.record.artifacts import Artifact
-    from consentry_server.core.record.facts import Face, OperationRequest, Photo, Tenant
+    from consentry_server.core.record.facts import ActivePack, Face, OperationRequest, Photo, Tenant
     from consentry_server.services.book import Book
 
 RECORDED_AFTER: Final = Finding(
@@ -112,12 +112,21 @@ def tenant_then(tenant: Tenant, size: int) -> Tenant:
         determinations=tuple(
             each for each in tenant.determinations if each.index < size and 0 <= each.approved_index < size
         ),
-        packs=tuple(each for each in tenant.packs if each.index < size),
+        packs=_packs_then(tenant, size),
         notices={key: notice for key, notice in tenant.notices.items() if notice.index < size},
         encrypted_at_rest=stated and tenant.encrypted_at_rest,
         encrypted_in_transit=stated and tenant.encrypted_in_transit,
         protection_at_least_other_sensitive=stated and tenant.protection_at_least_other_sensitive,
     )
+
+
+def _packs_then(tenant: Tenant, size: int) -> tuple[ActivePack, ...]:
+    """Of each pack the version that was active when the ledger had so many entries, if one was."""
+    then: dict[tuple[str, bool], ActivePack] = {}
+    for each in (*tenant.former_packs, *tenant.packs):  # of each pack the older versions first
+        if each.index < size:
+            then[each.pack_id, each.own] = each
+    return tuple(sorted(then.values(), key=lambda each: each.index))
 
 
 def face_then(face: Face, size: int, unknown_regions: frozenset[str]) -> Face:

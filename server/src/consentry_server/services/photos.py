@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.image import HEAD_BYTES, ImageFacts, inspect
 from consentry_server.core.record.codec import to_plain
-from consentry_server.core.record.facts import Box, OperationRequest, Photo
+from consentry_server.core.record.facts import Box, Face, OperationRequest, Photo
 from consentry_server.core.vocabulary import (
     DataCategory,
+    KnownBy,
     Operation,
     Outcome,
     Publisher,
@@ -26,7 +27,7 @@ from consentry_server.services.checks import ALLOWED, Asked
 from consentry_server.services.context import Answer, Caller, RequestKey, earlier, new_id, refused, remember
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
     from consentry_server.core.record.decisions import RecordedDecision
@@ -194,7 +195,7 @@ class Photos:
         ]
         asked = Asked(request=_store_request(draft))
         # (1) asked before, or refused already?
-        first = await self._sequencer.submit(lambda book: self._before(book, caller, asked, draft.key))
+        first = await self._sequencer.submit(lambda book: self._before(book, caller, asked, depicted, draft.key))
         if isinstance(first, Answer):
             return await self._again(first, parts)
         if first is not None:
@@ -227,15 +228,13 @@ class Photos:
             source_kind=draft.source_kind,
             captured_at=draft.captured_at,
             regions=draft.regions,
+            depicted=tuple(dict.fromkeys(depicted)),
             new_york_city_establishment=draft.new_york_city_establishment,
             portland_public_accommodation=draft.portland_public_accommodation,
         )
-        people = list(dict.fromkeys([owner, *depicted]))
         # (4) the decision and the record
         settling = asyncio.create_task(
-            self._settle(
-                photo_id, lambda book: self._record(book, caller, asked, stored, people, sealed_digest, draft.key)
-            )
+            self._settle(photo_id, lambda book: self._record(book, caller, asked, stored, sealed_digest, draft.key))
         )
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
@@ -320,14 +319,17 @@ class Photos:
             return OpenedPhoto(photo, masked, len(image), recorded, _pieces(image))
         return OpenedPhoto(photo, (), photo.size, recorded, self._decrypted(photo))
 
-    def _before(self, book: Book, caller: Caller, asked: Asked, key: RequestKey | None) -> Answer | Checked | None:
+    def _before(
+        self, book: Book, caller: Caller, asked: Asked, depicted: Sequence[str], key: RequestKey | None
+    ) -> Answer | Checked | None:
         """An earlier upload, a refusal that can be given before any byte, or None to go on."""
         found = earlier(book, key)
         if found is not None and "photo" in found.entry:
             return found
-        if self._gate.consider(book, asked.request, []).outcome in ALLOWED:
+        faces = _faces(book, depicted)
+        if self._gate.consider(book, asked.request, faces).outcome in ALLOWED:
             return None
-        return self._gate.decide_on(book, caller, asked._replace(key=key), [], photo_ref="")
+        return self._gate.decide_on(book, caller, asked._replace(key=key), faces, photo_ref="")
 
     async def _again(self, answer: Answer, parts: AsyncIterator[bytes | UploadEnd]) -> Uploaded:
         """A repeated upload: the same bytes get the first answer, others are refused."""
@@ -388,23 +390,25 @@ class Photos:
         caller: Caller,
         asked: Asked,
         photo: Photo,
-        people: list[str],
         sealed_digest: bytes,
         key: RequestKey | None,
     ) -> Uploaded:
         found = earlier(book, key)
         if found is not None and "photo" in found.entry:  # uploaded twice at once: the other was first
             return Uploaded(None, book.get(Photo, found.entry["photo"]["photo_id"]), found.recorded)
-        checked = self._gate.decide_on(book, caller, asked, [], photo_ref=photo.photo_ref)
+        faces = _faces(book, photo.depicted)
+        checked = self._gate.decide_on(book, caller, asked, faces, photo_ref=photo.photo_ref)
         if checked.decision.outcome not in ALLOWED:
             remember(book, key, checked.recorded)
             return Uploaded(checked, None, checked.recorded)
         stated = to_plain(photo)
-        for given_by_entry in ("index", "time", "owner_ref"):
-            del stated[given_by_entry]
-        recorded = book.append(
-            "photo.stored", caller.actor, {"decision_id": checked.decision_id, "photo": stated}, people
-        )
+        for given_by_entry in ("index", "time", "owner_ref", "depicted"):
+            stated.pop(given_by_entry, None)
+        people = [photo.owner_ref, *(each for each in photo.depicted if each != photo.owner_ref)]
+        body: dict[str, Any] = {"decision_id": checked.decision_id, "photo": stated}
+        if photo.owner_ref in photo.depicted:
+            body["owner_depicted"] = True
+        recorded = book.append("photo.stored", caller.actor, body, people)
         book.sealed[photo.photo_id] = sealed_digest
         remember(book, key, recorded)
         return Uploaded(checked, book.get(Photo, photo.photo_id), recorded)
@@ -487,6 +491,14 @@ def _store_request(draft: PhotoDraft) -> OperationRequest:
         new_york_city_establishment=draft.new_york_city_establishment,
         portland_public_accommodation=draft.portland_public_accommodation,
     )
+
+
+def _faces(book: Book, depicted: Sequence[str]) -> list[Face]:
+    """Whom the uploader says the photo shows: some laws protect the picture of a named person, or of a child.
+
+    Where nobody is named it is decided on as a photo of people whom nobody knows.
+    """
+    return [Face(book.subject(each), KnownBy.DECLARED_BY_UPLOADER) for each in depicted]
 
 
 def _check_end(end: UploadEnd, size: int, digest: bytes) -> None:

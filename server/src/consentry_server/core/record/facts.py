@@ -481,6 +481,8 @@ class Tenant:
     """Questions that officers answered with no."""
     notices: dict[tuple[str, int], Notice] = field(default_factory=dict)
     """Every published notice by id and version. Treated as immutable: the fold replaces it, never changes it."""
+    former_packs: tuple[ActivePack, ...] = ()
+    """Packs that a newer version has replaced, in order: a late report is decided by what was active then."""
     enforcement: tuple[EnforcementSwitch, ...] = ()
     """Switches between enforcing and observing, in the order recorded; none: everything is enforced."""
 

@@ -144,7 +144,8 @@ def _pack_activated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -
     tenant = _tenant(records)
     pack = from_plain(ActivePack, _recorded(entry, "pack", stamp))
     kept = tuple(active for active in tenant.packs if (active.pack_id, active.own) != (pack.pack_id, pack.own))
-    records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack)))
+    former = (*tenant.former_packs, *(active for active in tenant.packs if active not in kept))
+    records.put(Tenant, TENANT_KEY, replace(tenant, packs=(*kept, pack), former_packs=former))
 
 
 def _key_rotated(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> None:
@@ -375,7 +376,8 @@ def _photo_stored(records: Records, entry: Mapping[str, Any], stamp: _Stamp) -> 
     photo = from_plain(
         Photo, _recorded(entry, "photo", stamp, time=entry["time"], owner_ref=entry["people"][0]["subject_ref"])
     )
-    depicted = tuple(person["subject_ref"] for person in entry["people"][1:])
+    shown = entry["people"] if entry.get("owner_depicted") else entry["people"][1:]
+    depicted = tuple(person["subject_ref"] for person in shown)
     records.put(Photo, photo.photo_id, replace(photo, depicted=depicted))
     owner = _claims(records, _subject(records, entry), entry, stamp)
     records.put(
