@@ -80,12 +80,15 @@ def test_a_review_is_answered_in_the_terminal(server: Server) -> None:
     code, out, _ = command(server, "auditor-counsel", "reviews", "list", address, "--state", "OPEN")
     assert code == 0
     one, two = (word for word in out.split() if word.startswith("rev_"))
+    assert len(one) == len(two) == 36, "an id is whole on a narrow terminal too"
     _, out, _ = command(server, "officer-first", "reviews", "show", address, one)
     assert "blur-meter 1" in out
     assert "IL-SCOPE-QUALITY-UNLINKED DETERMINATION_MISSING" in out
     code, _, said = command(server, "officer-first", "reviews", "resolve", address, one)
     assert (code, "--refuse" in said) == (2, True)
     words = ("--authority", "740 ILCS 14/10", "--evidence", "vault://tests/1", "--author", "Counsel")
+    too_long = ("--determine", "NONBIOMETRIC", *words, "--days", "9" * 12)
+    assert command(server, "officer-first", "reviews", "resolve", address, one, *too_long)[0] == 2
     code, out, said = command(
         server, "officer-first", "reviews", "resolve", address, one, "--determine", "NONBIOMETRIC", *words
     )

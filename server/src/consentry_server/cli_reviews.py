@@ -49,6 +49,10 @@ def list_reviews(
     if operation is not None:
         wanted["operation"] = consentry.Operation[operation]
     table = Table("review", "state", "operation", "purpose", "data", "algorithm", "asked", "allowed", box=None)
+    table.columns[0].no_wrap, table.columns[0].min_width = (
+        True,
+        36,
+    )  # whole, since it is what show and resolve are given
     count = 0
     with calling(server, ca, cert, key) as client:
         for review in client.list_reviews(**wanted):
@@ -95,7 +99,7 @@ def resolve(
     author: Annotated[str, typer.Option(help="Who wrote it; with --determine.")] = "",
     contract: Annotated[str, typer.Option(help="The contract or order that it rests on, a slug.")] = "",
     recipient: Annotated[str, typer.Option(help="About this recipient alone, a slug.")] = "",
-    days: Annotated[int, typer.Option(min=1, help="How many days it holds.")] = DAYS,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="How many days it holds.")] = DAYS,
     approve: Annotated[bool, typer.Option("--approve", help="Approve what another officer determined.")] = False,
     ca: CaOption = None,
     cert: CertOption = None,
