@@ -157,12 +157,16 @@ def test_the_terminal_s_tail_follows(server: Server, told: Story) -> None:
         (["grep", "{state}", "--tenant", "acme", "--photo", "ab"], 2, "by a live server only"),
         (["grep", "{state}"], 2, "--tenant must be one of"),
         (["show", "{state}", "99999", "--tenant", "acme"], 4, "there is no entry 99999"),
+        (["show", "{address}", "9" * 40, "{remote}"], 4, "there is no entry 9999"),
         (["show", "{state}", "dec_1_aaaaaaaaaaaaaaaa", "--tenant", "acme"], 4, "there is no decision"),
         (["show", "{state}", "elephant"], 2, "is no index"),
         (["tail", "{address}"], 2, "--ca is required"),
         (["tail", "/nowhere"], 3, "consentry init"),
         (["tail", "127.0.0.1:1", "{remote}"], 1, "does not answer"),
         (["export", "{state}", "x", "--tenant", "acme", "--actor", "a"], 2, "tiles hold every entry"),
+        (["export", "{state}", "{state}", "--tenant", "acme"], 2, "is a state folder"),
+        (["export", "{state}", "{state}", "--tenant", "acme", "--format", "csv"], 2, "is a state folder"),
+        (["export", "{state}", "{state}/consentry.toml", "--tenant", "acme"], 1, "cannot be written: "),
     ],
 )
 def test_what_cannot_be_done_says_what_to_do(

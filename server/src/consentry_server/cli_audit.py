@@ -71,6 +71,10 @@ def export_ledger(
     As jsonl or csv: the chosen entries and a manifest of hashes.
     """
     choice = wanted(types, subject, photo, outcome, rule, actor, from_time, to_time)
+    if (target / config.FILE_NAME).exists():
+        raise ConsentryError(
+            Reason.FIELD_INVALID, f"{target} is a state folder: name another folder to export to", field="target"
+        )
     if form is not Form.TILES:
         _export_chosen(state, target, tenant, form, choice)
         return
@@ -144,7 +148,12 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(data)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        raise ConsentryError(
+            Reason.STORAGE_FAILED, f"{path} cannot be written: {error.strerror}; the export is incomplete"
+        ) from error

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from consentry_server.services.coverage import Question
 
 PAGE = 500
+_MOST_ENTRIES, _MOST_VERSIONS = 2**53, 2**31
+"""No ledger has more; larger numbers do not fit a message."""
 SECONDS = 60.0
 """How long one answer may take."""
 
@@ -78,6 +80,8 @@ class RemoteLedger:
 
     def entry(self, index: int) -> StoredEntry:
         """See the protocol."""
+        if index >= _MOST_ENTRIES:
+            raise ConsentryError(Reason.NOT_FOUND, f"there is no entry {index}")
         request = pb.ListEntriesRequest(from_index=index, until_index=index + 1)
         with answers():
             found = self._stub.ListEntries(request, timeout=SECONDS).entries
@@ -129,6 +133,10 @@ class RemoteLedger:
 
     def notice_diff(self, notice_id: str, older: int, newer: int) -> Compared:
         """See the protocol."""
+        if max(older, newer) >= _MOST_VERSIONS:
+            raise ConsentryError(
+                Reason.NOT_FOUND, f"there is no version {max(older, newer)} of the notice {notice_id}: list them"
+            )
         request = registry_service_pb2.DiffNoticesRequest(notice_id=notice_id, from_version=older, to_version=newer)
         stub: Any = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
         with answers():
