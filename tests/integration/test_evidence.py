@@ -168,3 +168,6 @@ def test_the_command_says_what_is_wrong(
     done = consentry("evidence", server.state, "--tenant", "acme", "-o", output, *options)
     assert (done.returncode, text in done.stderr) == (code, True), done.stderr
     assert list(tmp_path.iterdir()) == []
+    output.mkdir()
+    done = consentry("evidence", server.state, "--tenant", "acme", "-o", output, "--from", "2020-01-01")
+    assert (done.returncode, "is no file" in done.stderr) == (2, True), "nothing but a file is replaced"

@@ -84,6 +84,8 @@ def export_evidence(
 
 def _write(output: Path, pieces: Iterable[bytes]) -> str:
     """Write beside, then rename: a pack that is there is whole."""
+    if output.exists() and not output.is_file():
+        raise ConsentryError(Reason.FIELD_INVALID, f"{output} is no file: name a ZIP to write", field="--output")
     beside = output.with_name(f".{output.name}.new")
     digest, done = hashlib.sha256(), 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
