@@ -244,6 +244,20 @@ def test_openssl_verifies_what_the_demo_left(demo: Demo) -> None:
     assert subprocess.run([*verify, str(forged)], cwd=left, check=False, capture_output=True).returncode != 0
 
 
+def test_the_standalone_verifier_takes_the_exported_folder_as_it_is(demo: Demo) -> None:
+    verifier = [sys.executable, "-I", str(ROOT / "server/src/consentry_server/standalone/verify.py")]
+    export = shutil.copytree(demo.folder / "ledger", demo.folder.parent / "taken")
+    arguments = [*verifier, str(export), "--vkey", str(demo.folder / "pinned.vkey")]
+    said = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert (said.returncode, "PROVEN by full scan" in said.stdout) == (0, True), said.stdout
+    for path in ("keys", next(export.glob("packs/*.toml")).relative_to(export)):
+        whole = (export / path).read_bytes()
+        (export / path).write_bytes(whole + b"x")
+        said = subprocess.run(arguments, check=False, capture_output=True, text=True)
+        assert (said.returncode, str(path) in said.stdout) == (1, True), said.stdout
+        (export / path).write_bytes(whole)
+
+
 def test_the_exported_key_is_the_one_that_was_pinned_at_the_start(demo: Demo) -> None:
     pinned, exported = demo.folder / "pinned.vkey", demo.folder / "ledger/vkey"
     assert pinned.read_text(encoding="ascii").strip() == exported.read_text(encoding="ascii").strip()

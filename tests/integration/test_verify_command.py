@@ -9,6 +9,7 @@ import subprocess
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,24 @@ def test_missing_and_extra_files_and_pipes_are_told(folder: Path, tmp_path: Path
     assert "entries 256 to 511 are missing" in run(folder, "--vkey", key_of(folder), code=5)
     (folder / "checkpoint").unlink()
     assert "there is no checkpoint" in run(folder, "--vkey", key_of(folder), code=5)
+
+
+def test_a_law_pack_that_was_changed_is_told(folder: Path) -> None:
+    data = b"[pack]"
+    pack = folder / "packs" / f"{sha256(data).hexdigest()}.toml"
+    pack.parent.mkdir()
+    pack.write_bytes(data)
+    run(folder, "--vkey", folder.with_suffix(".vkey"))
+    pack.write_bytes(data + b" ")
+    assert f"packs/{pack.name}" in run(folder, "--vkey", folder.with_suffix(".vkey"), code=5)
+
+
+def test_the_checkpoint_that_is_verified_is_no_evidence_about_itself(folder: Path, tmp_path: Path) -> None:
+    own, kept = folder / "checkpoint", tmp_path / "kept"
+    said = run(folder, "--vkey", folder.with_suffix(".vkey"), "--earlier-checkpoint", own, code=2)
+    assert "kept elsewhere" in said
+    kept.write_bytes(own.read_bytes())
+    assert "PROVEN" in run(folder, "--vkey", folder.with_suffix(".vkey"), "--earlier-checkpoint", kept)
 
 
 def test_a_checkpoint_of_another_log_is_no_checkpoint_of_this_one(folder: Path, ledger: Ledger) -> None:

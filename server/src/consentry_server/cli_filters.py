@@ -12,6 +12,7 @@ import typer
 
 from consentry_server.cli_sources import Access, StateFolder, Wanted
 from consentry_server.core.errors import ConsentryError, Reason
+from consentry_server.core.record.terms import actor_name
 from consentry_server.core.vocabulary import Outcome
 from consentry_server.services.reading import Filter
 
@@ -105,7 +106,7 @@ def wanted(
         until_time=moment(to_time, "--to"),
         outcomes=frozenset(outcomes or ()),
         rule_id=rule,
-        actor=actor,
+        actor=actor_name(actor),
     )
     return Wanted(chosen, subject=subject, photo=photo.lower())
 

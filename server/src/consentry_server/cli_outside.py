@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -15,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.evidence import Anchor, Evidence, HeldPermit
+from consentry_server.core.ledger.export import CHECKPOINT_PATH
 from consentry_server.core.ledger.note import COSIGNATURE_V1, ED25519, Note, parse, parse_vkey
 from consentry_server.core.permit import PERMIT_TYPE
 from consentry_server.core.signed import verify_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from rfc3161_client import TimeStampResponse
 
@@ -66,6 +67,17 @@ def read_key(path: Path, signature_type: int = ED25519) -> VerifierKey:
         meant = "a ledger's key is of type 0x01" if signature_type == ED25519 else "a witness's key is of type 0x04"
         raise _wrong(path, f"holds a key of type {key.signature_type:#04x}; {meant}")
     return key
+
+
+def require_elsewhere(files: Files, source: str) -> None:
+    """Refuse the ledger's own checkpoint as evidence about it: whoever changed the one changed the other.
+
+    Raises:
+        ConsentryError: FIELD_INVALID.
+    """
+    for path in files.earlier_checkpoints:
+        if path.resolve() == (Path(source) / CHECKPOINT_PATH).resolve():
+            raise _wrong(path, "is the checkpoint that is verified: bring a copy that was kept elsewhere")
 
 
 def read_evidence(files: Files, key: VerifierKey, checkpoint: bytes | None) -> Evidence:

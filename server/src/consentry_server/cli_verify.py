@@ -23,7 +23,7 @@ from rich.text import Text
 from consentry_server import cli_report
 from consentry_server.adapters.sources.folder import Folder
 from consentry_server.adapters.sources.web import Web
-from consentry_server.cli_outside import Files, read_evidence, read_key
+from consentry_server.cli_outside import Files, read_evidence, read_key, require_elsewhere
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.report import Completeness, Standing
 from consentry_server.services.verification import SourceError, Verification
@@ -114,6 +114,7 @@ def verify_ledger(
         permit_keys=permit_keys,
         earlier_checkpoints=earlier_checkpoint or (),
     )
+    require_elsewhere(files, source)
     try:
         where = source_of(source, tls_ca, tls_cert, tls_key, tls_name, token_file)
         with Verification(where, workers=workers) as run, _progress() as progress:

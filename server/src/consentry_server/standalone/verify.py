@@ -62,9 +62,9 @@ def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
 
 class Key:  # a verifier key, C2SP signed-note: type 1 signs checkpoints, type 4 cosigns them
     def __init__(self, text: str) -> None:
-        self.name, self.id, encoded = text.strip().split("+", 2)
+        self.text, (self.name, self.id, encoded) = text.strip(), [*text.strip().split("+", 2), "", ""][:3]
         key = b64(encoded)
-        need(len(key) == 33 and key[0] in (1, 4), "the key is of a type that is not known here")
+        need(len(key) == 33 and key[0] in (1, 4), "it is no vkey, or of a type that is not known here")
         need(sha(self.name.encode() + b"\n" + key)[:4].hex() == self.id, "the key does not fit its own hash")
         self.type, self.public = key[0], Ed25519PublicKey.from_public_bytes(key[1:])
 
@@ -81,10 +81,10 @@ class Key:  # a verifier key, C2SP signed-note: type 1 signs checkpoints, type 4
 class Checkpoint:  # C2SP tlog-checkpoint; signatures by keys that were not given are counted, not judged
     def __init__(self, note: bytes, key: Key, witnesses: list[Key]) -> None:
         body, gap, signatures = note.decode().partition("\n\n")
-        origin, size, root = body.split("\n")
-        self.size, self.root, self.unknown, said = int(size), b64(root), 0, dict[Key, str]()
+        origin, size, root, *rest = [*body.split("\n"), "", ""]
+        self.size, self.root, self.unknown, said = int(size or 0), b64(root), 0, dict[Key, str]()
         whole = gap and signatures.endswith("\n") and str(self.size) == size >= "0" and len(self.root) == 32
-        need(whole, "it is no signed note of a checkpoint")
+        need(whole and len(rest) == 2, "it is no signed note of a checkpoint")
         need(origin == key.name and key.type == 1, f"it is of {origin!r}, but the key of {key.name!r}")
         for line in signatures[:-1].split("\n"):
             dash, name, data = line.split(" ")
@@ -207,8 +207,9 @@ def verify_export(files: Files, key: Key, witnesses: list[Key]) -> tuple[str, st
             same = check(f"tile/{level}", tile, str(level), at // WIDTH, len(part)) == part
             check(f"tile/{level}", need, same, f"not the hashes of entries {at << 8 * level} and on")
         row, level = [tree(row[at : at + WIDTH]) for at in range(0, len(row) - WIDTH + 1, WIDTH)], level + 1
-    alien = [n for n in sorted(names - seen) if n != f"packs/{sha(files.read(n)).hex()}.toml"]  # law packs
-    wrong.extend(f"{name}: belongs to no ledger of {signed.size} entries" for name in alien)
+    for name, data in ((each, files.read(each)) for each in sorted(names - seen)):  # law packs, and earlier keys
+        known = data.endswith(f" {key.text}\n".encode()) if name == "keys" else name == f"packs/{sha(data).hex()}.toml"
+        check(name, need, known, f"belongs to no ledger of {signed.size} entries")
     notes.append(f"{signed.size} entries of {key.name}, {len(chains)} persons, last entry {time or 'none'}")
     said = anchored(files, key, witnesses, signed, lambda old: need(past.get(old.size) == old.root, "a fork"))
     return said, "PROVEN by full scan: this is the whole ledger, and no person's chain has a gap"

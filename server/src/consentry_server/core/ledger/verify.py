@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from consentry_server.core.ledger import anchors, note
@@ -12,7 +13,7 @@ from consentry_server.core.ledger.checkpoint import OpenedCheckpoint, open_check
 from consentry_server.core.ledger.entry import decode_with_people
 from consentry_server.core.ledger.errors import LedgerError
 from consentry_server.core.ledger.evidence import Evidence
-from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH, is_pack_path
+from consentry_server.core.ledger.export import CHECKPOINT_PATH, VKEY_PATH, is_pack_path, pack_path
 from consentry_server.core.ledger.merkle import HASH_BYTES, Frontier, hash_leaf, perfect_root
 from consentry_server.core.ledger.report import Completeness, Integrity, Report, Selection
 from consentry_server.core.ledger.rotation import KEYS_PATH, newest_key
@@ -173,7 +174,11 @@ class _Ledger:
             try:
                 tile = parse_path(path)
             except LedgerError:
-                known = path in {CHECKPOINT_PATH, VKEY_PATH, KEYS_PATH} or is_pack_path(path)
+                if is_pack_path(path):
+                    if pack_path(sha256(self.read(path) or b"").hexdigest()) != path:
+                        self.find(path, None, "the law pack does not have the hash that its name says")
+                    continue
+                known = path in {CHECKPOINT_PATH, VKEY_PATH, KEYS_PATH}
                 if not known and anchors.parse_path(path) is None:
                     self.not_covered.append(path)
                 continue
