@@ -169,7 +169,7 @@ def test_each_law_permits_something_and_each_reader_forbids_something() -> None:
     """So that the comparison above is about something."""
     seen: Counter[tuple[str, str]] = Counter()
 
-    @settings(max_examples=800, derandomize=True, database=None)
+    @settings(max_examples=2_500, derandomize=True, database=None)
     @given(world=around())
     def look(world: World) -> None:
         for law in LAWS:
