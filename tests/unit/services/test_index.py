@@ -6,7 +6,7 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from consentry_server.adapters.sqlite.store import SqliteLedgerStore
 from consentry_server.core.errors import ConsentryError, Reason
 from consentry_server.core.ledger.postings import BLOBS, Packed, Postings, pack
 from consentry_server.core.vocabulary import Outcome
-from consentry_server.services.index import LedgerIndex
+from consentry_server.services.index import FullStretch, LedgerIndex
 from consentry_server.services.indexer import Indexer
 from consentry_server.services.reading import Filter, Reader
 from tests.support.clocks import LEDGER, Clock
@@ -436,8 +436,16 @@ def test_what_is_packed_reads_back(words: list[list[str]]) -> None:
             place.bits("word:1")
 
 
-async def test_the_indexer_follows_a_ledger_that_grows() -> None:
+async def test_the_indexer_follows_a_ledger_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     with world() as made:
+        loop, all_kept, keep = asyncio.get_running_loop(), asyncio.Event(), made.index.keep
+
+        def kept(full: FullStretch, blobs: Sequence[bytes]) -> None:
+            keep(full, blobs)
+            if full.end == 3 * STRETCH:
+                loop.call_soon_threadsafe(all_kept.set)
+
+        monkeypatch.setattr(made.index, "keep", kept)
         indexer = Indexer(made.index)
         await indexer.start()
         try:
@@ -445,8 +453,7 @@ async def test_the_indexer_follows_a_ledger_that_grows() -> None:
             write(writer, [Made("decision", "system", decision(0)) for _ in range(3 * STRETCH)])
             writer.close()
             wanted = Filter(types=frozenset({"decision"}))
-            while made.index.oldest_full() is not None or made.index.size < 3 * STRETCH:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0)
+            await all_kept.wait()
             assert len(Reader(made.store, made.index).page(wanted, 0, None, 1_000)[0]) == 3 * STRETCH
         finally:
             await indexer.aclose()
